@@ -1,0 +1,93 @@
+"""Owns a generator's way to disk and back: weights and card on one side, a checked module on the other.
+
+Weights are safetensors: bytes that can't carry code. Every reader of a generator goes through
+`load_generator`, be it a DVC stage, `gantry sample` or the serving model.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from gan.card import MAX_FAULTS_SHOWN, MAX_WEIGHT_BYTES, Card, Weights, read_card, read_weights
+from gan.errors import ConfigError, DataError, TrainingDiverged
+from gan.files import sha256_of, write_bytes
+
+
+def save_generator(folder: Path, state: Mapping[str, Tensor], weights: Weights = "generator") -> str:
+    """Write a state dict as `<weights>.safetensors` and return the SHA-256 of the file.
+
+    Equal tensors give equal bytes, whatever device and memory layout they come from. Raises
+    TrainingDiverged for weights that aren't finite: these have no use, and must not be published.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    broken = list(islice(_non_finite(tensors), MAX_FAULTS_SHOWN))
+    if broken:
+        raise TrainingDiverged(f"{folder}: weights aren't finite: {', '.join(broken)}; nothing was written")
+    path = folder / f"{weights}.safetensors"
+    write_bytes(path, safetensors.torch.save(tensors))
+    return sha256_of(path)
+
+
+def load_generator(folder: Path, weights: Weights = "generator") -> tuple[nn.Module, Card]:
+    """Rebuild a generator from its card and load its weights, in evaluation mode, on the CPU.
+
+    Raises DataError when card, digest, names, shapes, types or values aren't what they should be,
+    with the first five differences. No memory is taken before the sizes are known to be bounded.
+    """
+    card = read_card(folder)
+    path = folder / f"{weights}.safetensors"
+    generator = build_without_memory(card)
+    try:
+        state = safetensors.torch.load(read_weights(folder, card, weights))
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file: {error}") from error
+    faults = list(islice(_differences(generator.state_dict(), state), MAX_FAULTS_SHOWN))
+    if faults:
+        raise DataError("\n".join(f"{path}: {fault}" for fault in faults))
+    generator.load_state_dict(state, assign=True)
+    return generator.eval().requires_grad_(False), card
+
+
+def build_without_memory(card: Card) -> nn.Module:
+    """Build the card's generator on the meta device: shapes and types, no values.
+
+    Raises DataError when the networks can't be built, or would take more than MAX_WEIGHT_BYTES.
+    """
+    try:
+        with torch.device("meta"):
+            generator = card.method.build(card.shape).generator
+    except (ConfigError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        # Sizes beyond 64 bits end in torch as any of these, with a C++ backtrace for a message.
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{card.key}: the card's networks can't be built: {reason}") from error
+    size = sum(tensor.numel() * tensor.element_size() for tensor in generator.state_dict().values())
+    if size > MAX_WEIGHT_BYTES:
+        raise DataError(
+            f"{card.key}: the card asks for {size} bytes of weights; {MAX_WEIGHT_BYTES} is the limit"
+        )
+    return generator
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
+    for name in sorted(expected.keys() - found.keys()):
+        yield f"{name} is missing"
+    for name in sorted(found.keys() - expected.keys()):
+        yield f"{name} isn't part of this generator"
+    for name in sorted(expected.keys() & found.keys()):
+        wanted, given = expected[name], found[name]
+        if wanted.shape != given.shape:
+            yield f"{name} is {tuple(given.shape)}, expected {tuple(wanted.shape)}"
+        elif wanted.dtype != given.dtype:
+            yield f"{name} is {given.dtype}, expected {wanted.dtype}"
+    yield from (f"{name} holds values that aren't finite" for name in _non_finite(found))
+
+
+def _non_finite(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    for name in sorted(tensors):
+        if tensors[name].is_floating_point() and not bool(tensors[name].isfinite().all()):
+            yield name
