@@ -1,0 +1,65 @@
+# Everything that is done with this project, from its root. `make` alone lists it.
+# Variables: PYTHON (an interpreter from 3.11 on, for a new .venv), TORCH_SPEC (another build of torch),
+# JOBS (cells that `make repro` trains at a time; default: the cores).
+
+PYTHON ?= python3
+TORCH_SPEC ?= torch torchvision
+UI_PORT ?= 5000
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+VENV := .venv/installed
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help repro smoke test test-slow check ui clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+repro: $(VENV)  ## run what the study in params.yaml lacks; ends with the report's path
+	$(BIN)/python -m pipeline.repro
+
+smoke: $(VENV)  ## run the whole pipeline for a few steps, in a throw-away copy
+	$(BIN)/python -m pipeline.repro --smoke
+
+# One thread in each of the two processes: torch would start a thread per core in either.
+test: $(VENV)  ## run the tests that take seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)  ## run the tests that take longer
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+
+check: $(VENV)  ## lint, types, workflows, Dockerfile, params.yaml; report and README agree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/gantry check --default
+	$(BIN)/gantry report --check
+
+ui: $(VENV)  ## browse the runs and registered models in MLflow, on this machine only
+	@echo "http://127.0.0.1:$(UI_PORT)/?workflowType=machine_learning"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(UI_PORT) \
+		--workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+
+clean:  ## remove .venv, caches of tools and results; DVC's cache, checkpoints and runs stay
+	rm -rf .venv build data/lmdb data/raw dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find models -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	find gan pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch first and by itself: a build that TORCH_SPEC names, or that is there already, is then kept.
+$(VENV): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit(f"error: Gantry needs Python 3.11 or later, $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock $(TORCH_SPEC)
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	@touch $@
