@@ -1,0 +1,61 @@
+"""Owns the pair of perceptrons with one hidden layer each, as in wiseodd/generative-models.
+
+The ancestor works on pixels in [0, 1] with a sigmoid output. Images here are in [-1, 1], so the
+critic maps them to [0, 1] first and the generator maps its sigmoid back: the same arithmetic.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gan.contract import ImageShape
+
+
+def _activation(name: str) -> nn.Module:
+    return nn.ReLU() if name == "relu" else nn.LeakyReLU(0.2)
+
+
+def _initialise(network: nn.Module) -> None:
+    """N(0, 2 / fan_in) weights and zero biases. He et al., 2015, arXiv:1502.01852.
+
+    The ancestor calls this "xavier", with a standard deviation of sqrt(2 / fan_in): it is He's.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=(2 / module.in_features) ** 0.5)
+            nn.init.zeros_(module.bias)
+
+
+class MLPGenerator(nn.Module):
+    """(N, z_dim) -> (N, C, H, W) in [-1, 1]."""
+
+    def __init__(self, image: ImageShape, z_dim: int, *, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.image = image
+        pixels = image.channels * image.height * image.width
+        self.layers = nn.Sequential(
+            nn.Linear(z_dim, hidden), _activation(activation), nn.Linear(hidden, pixels)
+        )
+        _initialise(self)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Noise to images."""
+        return (2 * torch.sigmoid(self.layers(noise)) - 1).unflatten(1, self.image)
+
+
+class MLPCritic(nn.Module):
+    """(N, C, H, W) in [-1, 1] -> (N,) logits."""
+
+    def __init__(self, image: ImageShape, *, hidden: int, activation: str, dropout: float) -> None:
+        super().__init__()
+        pixels = image.channels * image.height * image.width
+        self.layers = nn.Sequential(
+            nn.Linear(pixels, hidden),
+            _activation(activation),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
+        )
+        _initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images to logits."""
+        return self.layers((images.flatten(1) + 1) / 2).squeeze(1)

@@ -1,0 +1,179 @@
+"""Owns what every stage shares: where a cell's files lie, params.yaml, and how a stage ends.
+
+A stage is run as `python -m pipeline.NAME ARGUMENT`, by DVC or by hand, in the project's root.
+"""
+
+import errno
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from gan.config import Params, Recipe, load_params
+from gan.errors import ConfigError, GanError
+
+PARAMS = Path("params.yaml")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of one study: a recipe on a data set, with a budget and a seed."""
+
+    dataset: str
+    variant: str
+    budget: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of the cell everywhere: DVC stage, argument, folder, MLflow run."""
+        return f"{self.dataset}-{self.variant}-{self.budget}-{self.seed}"
+
+    @property
+    def model_name(self) -> str:
+        """Name of the registered model that versions of this cell belong to."""
+        return f"{self.dataset}-{self.variant}"
+
+    @property
+    def store(self) -> Path:
+        """Converted images."""
+        return Path("data/lmdb") / f"{self.dataset}.lmdb"
+
+    @property
+    def code(self) -> Path:
+        """Hash of the code that this entry runs."""
+        return Path("build/code") / f"{self.variant}.json"
+
+    @property
+    def model(self) -> Path:
+        """Folder of weights, card, history and previews: equal for equal inputs."""
+        return Path("models") / self.key
+
+    @property
+    def training(self) -> Path:
+        """How the training went: seconds, device, versions. Differs from run to run."""
+        return Path("build/training") / f"{self.key}.json"
+
+    @property
+    def run(self) -> Path:
+        """The MLflow run that training opened."""
+        return Path("build/runs") / f"{self.key}.json"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the generated images that are scored."""
+        return Path("build/samples") / self.key
+
+    @property
+    def metrics(self) -> Path:
+        """Scores under their full names."""
+        return Path("build/metrics") / f"{self.key}.json"
+
+    @property
+    def registered(self) -> Path:
+        """Registered model, digest of its weights and what was decided on its aliases."""
+        return Path("build/registered") / f"{self.key}.json"
+
+    @property
+    def evaluator(self) -> Path:
+        """Folder of the trained scoring network."""
+        return Path("build/evaluators") / self.dataset
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the reference's features, floors and ceilings."""
+        return Path("build/reference") / self.dataset
+
+
+def parse_cell(key: str, params: Params) -> Cell:
+    """Read a cell key and check each of its parts against params.yaml. Raises ConfigError."""
+    parts = key.split("-")
+    if len(parts) != 4 or not parts[3].isdecimal():
+        raise ConfigError(
+            f"{key!r} is no cell; a cell is DATASET-VARIANT-BUDGET-SEED, like mnist_tiny-dcgan-quick-0"
+        )
+    cell = Cell(parts[0], parts[1], parts[2], int(parts[3]))
+    find_recipe(cell, params)
+    return cell
+
+
+def find_recipe(cell: Cell, params: Params) -> Recipe:
+    """Look up a cell's recipe. Raises ConfigError naming what there is instead."""
+    entries = params.recipes.get(cell.dataset)
+    if entries is None or cell.dataset not in params.datasets:
+        raise ConfigError(f"no data set {cell.dataset!r}; there are {', '.join(params.recipes)}")
+    recipe = entries.get(cell.variant)
+    if recipe is None:
+        raise ConfigError(
+            f"no variant {cell.variant!r} for {cell.dataset}; there are {', '.join(entries)}"
+        )
+    if cell.budget not in recipe.steps:
+        raise ConfigError(
+            f"{cell.variant} has no budget {cell.budget!r}; there are {', '.join(recipe.steps)}"
+        )
+    return recipe
+
+
+def check_dataset(name: str, params: Params) -> str:
+    """Return the name of a configured data set. Raises ConfigError naming those there are."""
+    if name not in params.datasets:
+        raise ConfigError(f"no data set {name!r}; there are {', '.join(params.datasets)}")
+    return name
+
+
+def selected_cells(params: Params) -> list[Cell]:
+    """Every cell of the selection, in the order of params.yaml."""
+    select = params.select
+    return [
+        Cell(dataset, variant, budget, seed)
+        for dataset in select.datasets
+        for variant in select.variants
+        for budget in select.budgets
+        for seed in select.seeds
+    ]
+
+
+def exit_code(error: BaseException) -> int:
+    """Exit code of BSD's sysexits.h for an error: 65 data, 69 service, 73 to 77 files, 78 params."""
+    if isinstance(error, GanError):
+        return error.exit_code
+    if isinstance(error, BlockingIOError):
+        return 75
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return 69
+    if isinstance(error, PermissionError):
+        return 77
+    if isinstance(error, OSError):
+        return 74 if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT) else 73
+    return 70
+
+
+def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT-BUDGET-SEED") -> NoReturn:
+    """Run a stage's main with checked parameters and its one argument, and exit.
+
+    Errors of the user or the world become one line each on stderr and an exit code; our own faults
+    keep their traceback. `--debug` shows the traceback of either.
+    """
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    expected = 1 if usage else 0
+    if len(arguments) != expected:
+        module = Path(sys.argv[0]).stem
+        print(f"usage: python -m pipeline.{module} {usage} [--debug]".replace("  ", " "), file=sys.stderr)
+        raise SystemExit(2)
+    try:
+        main(load_params(PARAMS), arguments[0] if arguments else "")
+    except (GanError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        raise SystemExit(report_error(error)) from error
+    raise SystemExit(0)
+
+
+def report_error(error: GanError | OSError) -> int:
+    """Print an error as one line per fault and return its exit code."""
+    for line in str(error).splitlines() or [type(error).__name__]:
+        print(f"error: {line}", file=sys.stderr)
+    return exit_code(error)
