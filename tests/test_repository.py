@@ -14,8 +14,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):(?!=)", MAKEFILE, re.MULTILINE))
-# The name of a package where it isn't that of its module.
-DISTRIBUTIONS = {"PIL": "pillow", "ruamel": "ruamel-yaml", "pydantic_core": "pydantic"}
+# The package where it isn't named like its module; the last three are part of another's interface:
+# the types of its errors and of what it escapes.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "ruamel": "ruamel-yaml",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "urllib3": "requests",
+}
 
 
 def _required(*extras: str) -> list[Requirement]:
