@@ -1,0 +1,99 @@
+"""Owns what a run says about itself: parameters, tags, commit, and how it is done again. Knows no MLflow."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gan.config import Params
+from pipeline.stage import Cell, find_recipe
+
+
+def run_params(cell: Cell, params: Params) -> dict[str, str]:
+    """All that decides a run's weights, but for data and code: dotted names, values as text."""
+    tree = {
+        "method": find_recipe(cell, params).method.model_dump(mode="json", by_alias=True),
+        "train": params.train.model_dump(mode="json"),
+        "steps": _steps(cell, params),
+    }
+    return dict(_flatten(tree))
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
+
+
+def run_tags(cell: Cell, params: Params, *, data_digest: str, code_digest: str) -> dict[str, str]:
+    """Names by which runs are found and grouped, and the digests of what they were made from."""
+    flat = run_params(cell, params)
+    return {
+        "dataset": cell.dataset,
+        "variant": cell.variant,
+        "budget": cell.budget,
+        "seed": str(cell.seed),
+        "profile": find_recipe(cell, params).profile,
+        "dvc.stage": os.environ.get("DVC_STAGE", f"train@{cell.key}"),
+        "data.digest": data_digest,
+        "code.digest": code_digest,
+        "params.sha256": hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "pipeline/train.py",
+        "mlflow.note.content": describe_run(cell, params),
+    }
+
+
+def git_tags() -> dict[str, str]:
+    """Commit and dirtiness of the working tree; nothing where there is no git.
+
+    dvc.lock and reports don't count: the pipeline itself rewrites them between two of its stages.
+    """
+    sha = _git("rev-parse", "HEAD")
+    if not sha:
+        return {}
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/dvc.lock", ":!/reports")
+    tags = {"git.sha": sha, "git.dirty": str(bool(changed)).lower(), "mlflow.source.git.commit": sha}
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return tags | ({"dvc.experiment": experiment} if experiment else {})
+
+
+def _steps(cell: Cell, params: Params) -> int:
+    steps = find_recipe(cell, params).steps.items()
+    return next(count for budget, count in steps if budget == cell.budget)
+
+
+def _git(*arguments: str) -> str:
+    try:
+        found = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def describe_run(cell: Cell, params: Params) -> str:
+    """Markdown that a run's page shows: what was trained, and the commands that do it again."""
+    recipe = find_recipe(cell, params)
+    method = recipe.method
+    paper = re.sub(r"arXiv:(\S+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", method.paper)
+    return f"""### {cell.variant} on {cell.dataset}
+
+{paper}. Loss: {method.loss}.
+
+| budget | generator steps | seed | profile | batch |
+|---|---|---|---|---|
+| {cell.budget} | {_steps(cell, params):,} | {cell.seed} | {recipe.profile} | {method.batch_size} |
+
+Train, score and register it again, in a checkout of the commit in the tag `git.sha`:
+
+    dvc repro register@{cell.key}
+
+Draw from it, anywhere:
+
+    gantry sample --model {cell.model_name}@latest -n 64 --seed 0 --out samples.png
+"""
