@@ -1,0 +1,28 @@
+"""Data that several tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan.contract import ImageShape
+from gan.data.convert import read_digits
+from gan.data.image_store import write_store
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 64 real digits, 1 x 28 x 28: 48 of train, 16 of test, all ten classes in each."""
+    digits = read_digits(ROOT / "data/mnist_tiny", "")
+    chosen = np.arange(64) * 77 % 5000  # the file is sorted by class; steps of 77 go through all of them
+    path = tmp_path_factory.mktemp("tiny") / "tiny.lmdb"
+    write_store(
+        path,
+        ((digits.images[i], int(digits.labels[i])) for i in chosen),
+        image=ImageShape(1, 28, 28),
+        splits={"train": (0, 48), "test": (48, 64)},
+        recipe={"split": "48 and 16"},
+    )
+    return path

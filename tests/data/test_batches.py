@@ -1,0 +1,108 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gan.contract import ImageShape
+from gan.data.batches import endless_batches, epoch_order
+from gan.data.image_store import ImageStore, write_store
+from gan.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory) -> ImageStore:
+    """Ten images of one pixel, whose value is their number."""
+    path: Path = tmp_path_factory.mktemp("numbered") / "numbered.lmdb"
+    write_store(
+        path,
+        ((np.full((1, 1, 1), i, np.uint8), 0) for i in range(10)),
+        image=ImageShape(1, 1, 1),
+        splits={"train": (0, 10)},
+        recipe={},
+    )
+    return ImageStore(path, "train")
+
+
+def numbers(batch):
+    """Which images a batch of the store `numbered` holds."""
+    return ((batch + 1) * 127.5).round().int().flatten().tolist()
+
+
+def take(iterator, count):
+    return [numbers(batch) for batch in itertools.islice(iterator, count)]
+
+
+def test_each_epoch_is_a_permutation_and_no_two_are_equal(numbered):
+    batches = take(endless_batches(numbered, 5, seed=0), 6)
+    epochs = [batches[i] + batches[i + 1] for i in (0, 2, 4)]
+
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_the_last_partial_batch_is_dropped(numbered):
+    batches = take(endless_batches(numbered, 4, seed=0), 4)  # two a epoch, two images left out of each
+
+    for epoch in (batches[:2], batches[2:]):
+        assert len(set(epoch[0] + epoch[1])) == 8
+
+
+def test_seeking_equals_skipping(numbered):
+    whole = take(endless_batches(numbered, 3, seed=7), 20)
+
+    for start in (0, 1, 2, 3, 10, 17):
+        assert take(endless_batches(numbered, 3, seed=7, start=start), 3) == whole[start : start + 3]
+
+
+def test_the_order_is_a_function_of_the_seed(numbered):
+    first, again, other = (take(endless_batches(numbered, 5, seed=seed), 4) for seed in (1, 1, 2))
+
+    assert first == again
+    assert first != other
+
+
+def test_the_order_of_a_seed_stays_for_ever():
+    assert epoch_order(10, 0, 0).tolist() == [0, 8, 9, 3, 7, 5, 1, 2, 6, 4]
+
+
+def test_ranks_partition_the_batches_of_one_process(numbered):
+    whole = take(endless_batches(numbered, 6, seed=3), 5)
+    shares = [take(endless_batches(numbered, 6, seed=3, rank=rank, world_size=3), 5) for rank in range(3)]
+
+    assert [sum(parts, []) for parts in zip(*shares, strict=True)] == whole
+
+
+def test_bytes_become_numbers_from_minus_one_to_one(tmp_path):
+    write_store(
+        tmp_path / "four.lmdb",
+        ((np.full((1, 1, 1), value, np.uint8), 0) for value in (0, 51, 204, 255)),
+        image=ImageShape(1, 1, 1),
+        splits={"train": (0, 4)},
+        recipe={},
+    )
+    batch = next(endless_batches(ImageStore(tmp_path / "four.lmdb", "train"), 4, seed=0))
+
+    assert batch.shape == (4, 1, 1, 1)
+    # 51 / 127.5 - 1 = -0.6; 204 / 127.5 - 1 = 0.6
+    torch.testing.assert_close(batch.flatten().sort().values, torch.tensor([-1.0, -0.6, 0.6, 1.0]))
+
+
+def test_real_digits_come_as_float_images(tiny_store):
+    batch = next(endless_batches(ImageStore(tiny_store, "train"), 48, seed=0))
+
+    assert batch.shape == (48, 1, 28, 28)
+    assert batch.dtype == torch.float32
+    assert batch.is_contiguous()
+    assert (batch.min(), batch.max()) == (-1.0, 1.0)
+
+
+def test_a_split_smaller_than_one_batch_is_refused_at_once(numbered):
+    with pytest.raises(ConfigError, match="the split holds 10 images, one batch is 11"):
+        endless_batches(numbered, 11, seed=0)
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused(numbered):
+    with pytest.raises(ConfigError, match="batch_size 5 can't be shared by 2 processes"):
+        endless_batches(numbered, 5, seed=0, world_size=2)
