@@ -1,0 +1,33 @@
+"""Stage `download`: the files of a data set, from its manifest entry to data/raw/DATASET, verified."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from gan.config import Params
+from gan.data.download import fetch, find_entry, read_manifest
+from pipeline.stage import check_dataset, run_stage
+
+MANIFEST = Path("data/manifest.yaml")
+
+
+def main(params: Params, argument: str) -> None:
+    """Fetch each file of a data set. GANTRY_MIRROR names a source that comes before the others."""
+    name = check_dataset(argument, params)
+    entry = find_entry(read_manifest(MANIFEST), name, MANIFEST)
+    folder = Path("data/raw") / name
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for file in entry.files:
+            task = progress.add_task(file.name, total=file.bytes)
+
+            def show(received: int, task: TaskID = task) -> None:
+                progress.update(task, completed=received)
+
+            fetch(file, folder, mirror=os.environ.get("GANTRY_MIRROR", ""), report=show)
+
+
+if __name__ == "__main__":
+    run_stage(main, "DATASET")
