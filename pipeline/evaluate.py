@@ -1,0 +1,90 @@
+"""Stage `evaluate`: scores a cell's samples and writes build/metrics/KEY.json, flat, under full names.
+
+Reads samples, evaluator and reference only. Scores of the averaged generator have plain names, those
+of the raw one end in _raw; floor and ceiling are the reference's, carried along beside every score.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from gan.config import Params
+from gan.errors import DataError
+from gan.files import read_json, write_json
+from gan.metrics import METRICS, Suffix, metric_name, score
+from gan.mnistnet import extract, load_mnistnet
+from pipeline.stage import Cell, parse_cell, run_stage
+
+Columns = dict[Suffix, dict[str, float]]
+
+
+def main(params: Params, key: str) -> None:
+    """Score both generators' samples against as many images of the reference."""
+    cell = parse_cell(key, params)
+    evaluator, reference = read_json(cell.evaluator / "card.json"), read_json(cell.reference / "card.json")
+    _check_reference(cell, params, evaluator, reference)
+    shape = params.datasets[cell.dataset].shape
+    net = load_mnistnet(cell.evaluator / "weights.safetensors", shape, evaluator["sha256"])
+    with np.load(cell.reference / "features.npz") as archive:
+        features = archive["features"]
+
+    def scores(name: str) -> dict[str, float]:
+        found = extract(net, _read_samples(cell, name, (reference["n"], *shape)))
+        return score(found.features, found.probabilities, features)
+
+    columns: Columns = {
+        "": scores("averaged"),
+        "_raw": scores("raw"),
+        "_floor": reference["floor"],
+        "_ceiling": reference["ceiling"],
+    }
+    protocol = evaluator["name"], reference["n"], reference["split"]
+    named = {
+        metric_name(metric, *protocol, suffix): columns[suffix][metric]
+        for suffix in columns
+        for metric in METRICS
+    }
+    write_json(cell.metrics, named)
+    Console().print(_table(f"{key}: {metric_name('*', *protocol)}", columns))
+
+
+def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any) -> None:
+    """Raise DataError when the reference is of another evaluator or another protocol."""
+    card = cell.reference / "card.json"
+    again = f"run 'dvc repro reference@{cell.dataset}'"
+    if reference["evaluator_sha256"] != evaluator["sha256"]:
+        raise DataError(
+            f"{card}: made with evaluator {reference['evaluator_sha256'][:12]}..., the one in "
+            f"{cell.evaluator} is {evaluator['sha256'][:12]}...; {again}"
+        )
+    found, wanted = (reference["n"], reference["split"]), (params.evaluate.samples, params.evaluate.reference)
+    if found != wanted:
+        raise DataError(
+            f"{card}: holds {found[0]} of {found[1]}, expected {wanted[0]} of {wanted[1]}; {again}"
+        )
+
+
+def _read_samples(cell: Cell, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    path = cell.samples / f"{name}.npy"
+    again = f"run 'dvc repro sample@{cell.key}'"
+    try:
+        images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: no whole array ({error}); {again}") from error
+    if images.dtype != np.uint8 or images.shape != shape:
+        raise DataError(f"{path}: found {images.dtype} {images.shape}, expected uint8 {shape}; {again}")
+    return images
+
+
+def _table(title: str, columns: Columns) -> Table:
+    table = Table("metric", "averaged", "raw", "floor", "ceiling", title=title)
+    for metric in METRICS:
+        table.add_row(metric, *(f"{values[metric]:.4g}" for values in columns.values()))
+    return table
+
+
+if __name__ == "__main__":
+    run_stage(main)

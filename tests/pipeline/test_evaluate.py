@@ -1,0 +1,209 @@
+"""Stages evaluator, reference and evaluate, run one after the other on a store of made-up digits."""
+
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pipeline.evaluate
+import pipeline.evaluator
+import pipeline.reference
+from gan.config import load_params
+from gan.contract import ImageShape
+from gan.data.image_store import write_store
+from gan.errors import ConfigError, DataError
+from gan.files import read_json, sha256_of, write_json
+
+KEY = "mnist_tiny-dcgan-smoke-0"
+SAMPLES = 130  # just above the evaluator's 128 features
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+def with_evaluation(**changes):
+    evaluate = PARAMS.evaluate.model_copy(update={"samples": SAMPLES, "reference": "test"} | changes)
+    evaluator = PARAMS.evaluator.model_copy(update={"epochs": 1})
+    return PARAMS.model_copy(update={"evaluate": evaluate, "evaluator": evaluator})
+
+
+def digits(n, seed):
+    """Class k is a bright row at height 2 k + 4."""
+    images = np.random.default_rng(seed).integers(0, 60, (n, 1, 28, 28), dtype=np.uint8)
+    labels = np.arange(n) % 10
+    images[np.arange(n), 0, 2 * labels + 4, 4:24] = 255
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Root of a project whose evaluator and reference stages have run, with samples to score."""
+    root = tmp_path_factory.mktemp("built")
+    images, labels = digits(300 + SAMPLES, seed=0)
+    write_store(
+        root / "data/lmdb/mnist_tiny.lmdb",
+        zip(images, map(int, labels), strict=True),
+        image=ImageShape(1, 28, 28),
+        splits={"train": (0, 300), "test": (300, 300 + SAMPLES)},
+        recipe={},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        pipeline.evaluator.main(with_evaluation(), "mnist_tiny")
+        pipeline.reference.main(with_evaluation(), "mnist_tiny")
+    samples = root / "build/samples" / KEY
+    samples.mkdir(parents=True)
+    np.save(samples / "averaged.npy", digits(SAMPLES, seed=1)[0])
+    np.save(samples / "raw.npy", digits(SAMPLES, seed=2)[0] // 4)
+    return root
+
+
+@pytest.fixture
+def project(built, tmp_path, monkeypatch):
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_evaluators_card_says_what_the_weights_are(project):
+    folder = project / "build/evaluators/mnist_tiny"
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights.safetensors"]
+    card = read_json(folder / "card.json")
+    assert 0 <= card.pop("accuracy") <= 1
+    assert card == {
+        "name": "mnistnet",
+        "sha256": sha256_of(folder / "weights.safetensors"),
+        "features": 128,
+        "classes": 10,
+        "data_digest": read_json(project / "data/lmdb/mnist_tiny.json")["digest"],
+    }
+
+
+def test_the_references_card_says_what_the_features_are_of(project):
+    folder = project / "build/reference/mnist_tiny"
+    card = read_json(folder / "card.json")
+    assert (card["n"], card["split"]) == (SAMPLES, "test")
+    assert card["data_digest"] == read_json(project / "data/lmdb/mnist_tiny.json")["digest"]
+    assert card["evaluator_sha256"] == read_json(project / "build/evaluators/mnist_tiny/card.json")["sha256"]
+    with np.load(folder / "features.npz") as archive:
+        assert archive.files == ["features"]
+        assert (archive["features"].shape, archive["features"].dtype) == ((SAMPLES, 128), np.float32)
+
+
+def test_the_floor_lies_below_the_ceiling(project):
+    card = read_json(project / "build/reference/mnist_tiny/card.json")
+    assert list(card["floor"]) == list(card["ceiling"]) == ["classes", "confident", "fid", "kid"]
+    assert card["floor"]["fid"] < card["ceiling"]["fid"]
+    assert card["floor"]["kid"] < card["ceiling"]["kid"]
+
+
+def test_the_features_archive_bears_no_date_of_its_making(project):
+    with zipfile.ZipFile(project / "build/reference/mnist_tiny/features.npz") as archive:
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_stages_run_again_write_equal_bytes(project):
+    files = sorted(
+        path for path in (project / "build").rglob("*") if path.suffix != ".npy" and path.is_file()
+    )
+    assert len(files) == 4
+    before = [sha256_of(path) for path in files]
+    pipeline.evaluator.main(with_evaluation(), "mnist_tiny")
+    pipeline.reference.main(with_evaluation(), "mnist_tiny")
+    assert [sha256_of(path) for path in files] == before
+
+
+def test_metrics_are_flat_and_have_floor_and_ceiling_beside_them(project):
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    metrics = read_json(project / "build/metrics" / f"{KEY}.json")
+    suffixes = ["", "_raw", "_floor", "_ceiling"]
+    assert sorted(metrics) == sorted(
+        f"{metric}_mnistnet_130_test{suffix}"
+        for metric in ("fid", "kid", "classes", "confident")
+        for suffix in suffixes
+    )
+    assert all(isinstance(value, (int, float)) for value in metrics.values())
+    card = read_json(project / "build/reference/mnist_tiny/card.json")
+    assert metrics["fid_mnistnet_130_test_floor"] == card["floor"]["fid"]
+    assert metrics["kid_mnistnet_130_test_ceiling"] == card["ceiling"]["kid"]
+
+
+def test_samples_that_are_more_like_the_data_score_lower(project):
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    metrics = read_json(project / "build/metrics" / f"{KEY}.json")
+    for metric in ("fid", "kid"):
+        name = f"{metric}_mnistnet_130_test"
+        assert metrics[name] < metrics[f"{name}_raw"] < metrics[f"{name}_ceiling"]
+
+
+def test_evaluating_again_writes_equal_bytes_and_shows_a_table(project, capsys):
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    first = (project / "build/metrics" / f"{KEY}.json").read_bytes()
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    assert (project / "build/metrics" / f"{KEY}.json").read_bytes() == first
+    shown = capsys.readouterr().out
+    assert "*_mnistnet_130_test" in shown
+    assert re.search(r"fid .*│", shown)
+
+
+def test_a_reference_of_another_evaluator_is_an_error(project):
+    path = project / "build/reference/mnist_tiny/card.json"
+    write_json(path, read_json(path) | {"evaluator_sha256": "0" * 64})
+    with pytest.raises(DataError, match=r"evaluator 000000000000\.\.\..*dvc repro reference@mnist_tiny"):
+        pipeline.evaluate.main(with_evaluation(), KEY)
+
+
+def test_a_reference_of_another_protocol_is_an_error(project):
+    with pytest.raises(DataError, match="holds 130 of test, expected 200 of train"):
+        pipeline.evaluate.main(with_evaluation(samples=200, reference="train"), KEY)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "found"),
+    [
+        (np.zeros((129, 1, 28, 28), np.uint8), "uint8 (129, 1, 28, 28)"),
+        (np.zeros((SAMPLES, 1, 28, 28), np.float32), "float32"),
+        (np.zeros((SAMPLES, 3, 28, 28), np.uint8), "(130, 3, 28, 28)"),
+    ],
+)
+def test_samples_of_another_count_or_kind_are_an_error(project, damaged, found):
+    np.save(project / "build/samples" / KEY / "raw.npy", damaged)
+    with pytest.raises(DataError, match=re.escape(found)):
+        pipeline.evaluate.main(with_evaluation(), KEY)
+    assert not (project / "build/metrics").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 60, 5000])
+def test_a_truncated_array_is_an_error(project, kept):
+    path = project / "build/samples" / KEY / "averaged.npy"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=rf"averaged\.npy: no whole array .*sample@{KEY}"):
+        pipeline.evaluate.main(with_evaluation(), KEY)
+
+
+def test_more_samples_than_the_reference_split_has_are_refused(project):
+    with pytest.raises(ConfigError, match="evaluate.samples is 131, and mnist_tiny's split test has 130"):
+        pipeline.reference.main(with_evaluation(samples=131), "mnist_tiny")
+
+
+def test_a_reference_in_the_training_split_has_a_floor_of_other_images(project):
+    pipeline.reference.main(with_evaluation(reference="train"), "mnist_tiny")
+    card = read_json(project / "build/reference/mnist_tiny/card.json")
+    assert card["split"] == "train"
+    assert card["floor"]["fid"] > 1e-6  # to themselves, images have a distance below 1e-9
+    with pytest.raises(ConfigError, match="beside the reference has 149 images"):
+        pipeline.reference.main(with_evaluation(samples=151, reference="train"), "mnist_tiny")
+
+
+def test_an_unknown_data_set_is_refused_by_name():
+    for stage in (pipeline.evaluator, pipeline.reference):
+        with pytest.raises(ConfigError, match="no data set 'cifar'"):
+            stage.main(PARAMS, "cifar")
+
+
+def test_outs_hold_no_path_of_this_machine(project):
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    for path in (project / "build").rglob("*.json"):
+        assert str(project) not in json.dumps(read_json(path))
