@@ -96,7 +96,7 @@ def _imports(module: str, *, deferred: bool = True) -> set[str]:
 
 
 def _stages() -> set[str]:
-    return {name for name, path in SOURCES.items() if "\n    run_stage(main" in path.read_text(encoding="utf-8")}
+    return {name for name, path in SOURCES.items() if "\n    run_stage(main" in path.read_text("utf-8")}
 
 
 def _path_to_heavy(module: str, seen: set[str]) -> list[str]:
