@@ -68,8 +68,9 @@ class MnistNet(nn.Module):
 
 def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
     convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
-    # Pooled before it is normalised: a quarter of the values, and a training step 1.3 times as fast.
-    return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(channels_out), nn.ReLU()]
+    # To pool before the norm trains 1.3 times as fast and names digits as well, but its features then
+    # hold slightly blurred digits for worse than shuffled pixels.
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(), nn.MaxPool2d(2)]
 
 
 def new_mnistnet(image: ImageShape, seed: int) -> MnistNet:
