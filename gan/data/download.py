@@ -150,6 +150,7 @@ def fetch(
         except (_WrongBytes, _Unreachable) as fault:
             faults.append(f"{source}: {fault}")
             is_service_fault = is_service_fault or isinstance(fault, _Unreachable)
+    # Not into `folder` itself: it is a stage's output, which DVC empties before the stage runs.
     faults.append(
         f"{target}: no source gave it; put {file.name} into FOLDER/{folder.name}/ for a FOLDER of your own "
         "and run again with GANTRY_MIRROR=FOLDER"

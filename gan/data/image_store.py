@@ -7,6 +7,7 @@ with the file before LMDB maps it. Equal records give equal bytes on machines of
 `digest` is over the records themselves and equal everywhere.
 """
 
+import errno
 import hashlib
 import itertools
 import json
@@ -77,14 +78,17 @@ def write_store(
 
     records: uint8 arrays of shape `image` with their labels, as many as the splits cover.
     splits: name -> [begin, end), one after the other from 0 on, in the order train, validation, test.
-    Raises DataError when the records aren't what `image` and `splits` say.
+    Raises DataError when the records aren't what `image` and `splits` say, OSError when the disk is full.
     """
     count = _covered(splits)
     digest = hashlib.sha256(_canonical({"format": FORMAT, "image": image, "splits": splits}))
     with replaced_atomically(path) as temporary:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            items = _packed(records, image, count, digest, path)
-            _write_records(Path(folder) / "growing.lmdb", temporary, items, _map_size(count, image))
+        items = _packed(records, image, count, digest, path)
+        try:
+            _write_records(temporary, items, _map_size(count, image))
+        except lmdb.Error as error:
+            # LMDB's error for a full disk is no OSError, by which a stage knows its exit code.
+            raise OSError(errno.EIO, f"LMDB can't write ({error}); is the disk full?", str(path)) from error
         manifest = {
             "format": FORMAT,
             "count": count,
@@ -139,13 +143,16 @@ def _packed(
         raise DataError(f"{path}: got {number + 1} records, the splits cover {count}; check the raw files")
 
 
-def _write_records(growing: Path, compact: Path, items: Iterator[tuple[bytes, bytes]], map_size: int) -> None:
-    """Write items to a store that grows, and a compact copy of it: without free pages or lock file."""
-    # The working file is thrown away, so it needs no sync; memory is zeroed before it is written
-    # (meminit), or uninitialised heap bytes would lie in the file and differ every time.
-    environment = lmdb.open(
-        str(growing), subdir=False, map_size=map_size, sync=False, lock=False, meminit=True, writemap=False
-    )
+def _write_records(path: Path, items: Iterator[tuple[bytes, bytes]], map_size: int) -> None:
+    """Write items to a store that grows, and a compact copy of it, without its free pages, to `path`."""
+    # The growing file loses its name as soon as it is open, so that a killed writer leaves none. It
+    # needs no sync. Memory is zeroed before it is written (meminit), or uninitialised heap bytes
+    # would lie in the file and differ every time.
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
+        growing = f"{folder}/growing.lmdb"
+        environment = lmdb.open(
+            growing, subdir=False, map_size=map_size, sync=False, lock=False, meminit=True, writemap=False
+        )
     with environment:
         while batch := list(itertools.islice(items, BATCH)):
             with environment.begin(write=True) as transaction:
@@ -153,7 +160,7 @@ def _write_records(growing: Path, compact: Path, items: Iterator[tuple[bytes, by
                     if not transaction.put(key, value, append=True):
                         # LMDB says so only by this answer, and drops the record.
                         raise RuntimeError(f"record {KEY.unpack(key)[0]} came out of order")
-        with compact.open("wb") as stream:
+        with path.open("wb") as stream:
             environment.copyfd(stream.fileno(), compact=True)
 
 

@@ -150,6 +150,35 @@ def test_splits_that_overlap_or_leave_gaps_are_refused(tmp_path, splits):
         build(tmp_path / "digits.lmdb", splits=splits)
 
 
+def test_a_full_disk_is_an_os_error_that_leaves_the_old_store(tmp_path):
+    path = build(tmp_path / "digits.lmdb")
+    program = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from gan.contract import ImageShape\n"
+        "from gan.data.image_store import write_store\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))\n"
+        "records = ((np.zeros((1, 64, 64), np.uint8), 0) for _ in range(100))\n"
+        "try:\n"
+        "    write_store(Path(sys.argv[1]), records, image=ImageShape(1, 64, 64), splits={'train': (0, 100)},"
+        " recipe={})\n"
+        "except OSError as error:\n"
+        "    print(error.errno, error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+    assert found.stdout.decode().startswith("5 [Errno 5] LMDB can't write")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["digits.json", "digits.lmdb"]
+    assert ImageStore(path, "test").read_labels([5]).tolist() == [26]
+
+
 def test_a_truncated_file_is_refused_and_kills_nobody(store, tmp_path):
     size = store.stat().st_size
     for keep in (0, 1, 4096, size // 2, size - 4096, size - 1):
