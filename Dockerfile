@@ -45,7 +45,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     && rm /tmp/requirements.txt
 
 COPY --chown=gantry:gantry . .
-RUN pip install --no-deps --no-build-isolation --editable .
+RUN pip install --no-deps --editable .
 
 USER 1000
 ENV HOME=/home/gantry \
