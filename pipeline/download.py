@@ -26,7 +26,9 @@ def main(params: Params, argument: str) -> None:
             def show(received: int, task: TaskID = task) -> None:
                 progress.update(task, completed=received)
 
-            fetch(file, folder, mirror=os.environ.get("GANTRY_MIRROR", ""), report=show)
+            path = fetch(file, folder, mirror=os.environ.get("GANTRY_MIRROR", ""), report=show)
+            size = path.stat().st_size  # a mirror may have recompressed it
+            progress.update(task, total=size, completed=size)
 
 
 if __name__ == "__main__":

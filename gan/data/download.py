@@ -229,8 +229,12 @@ def _try_download(url: str, temporary: Path, file: FileEntry, report: Report, pa
         raise _Unreachable(_reason(error)) from error
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Say the innermost cause in one line: requests and urllib3 wrap it up to three times."""
+    while isinstance(inner := getattr(error, "reason", next(iter(error.args), None)), BaseException):
+        error = inner
+    text = " ".join(str(error).split()).rpartition("): ")[2]
+    return text or type(error).__name__
 
 
 def _check_answer(url: str, response: requests.Response) -> None:
