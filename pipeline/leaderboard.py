@@ -1,0 +1,246 @@
+"""Owns the leaderboard: one row a cell, its order and flags, and the means over seeds.
+
+Two protocols never share a table: a board holds the cells of one data set, all scored by one
+evaluator with one number of samples against one split.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gan.card import read_card
+from gan.config import Params
+from gan.errors import DataError
+from gan.files import read_json
+from pipeline.stage import Cell, find_recipe
+
+CHAMPION = Path("build/champion.json")
+CLASSES = 10
+POOR_SHARE = 0.01  # of the ceiling; a digit generator above it looks wrong at a glance
+REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
+# Student's t at 97.5 % for 1 to 9 degrees of freedom, then for 10, which errs to the wide side.
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+class Protocol(NamedTuple):
+    """What a score means: the extractor of the features, the number of samples, the reference."""
+
+    extractor: str
+    samples: str  # as names print it: 1k
+    split: str
+
+    def name(self, metric: str, suffix: str = "") -> str:
+        """Full name of a metric; suffix: raw, floor, ceiling, or nothing for the averaged generator."""
+        return "_".join(part for part in (metric, *self, suffix) if part)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell's result, all that README and the leaderboard files are made from."""
+
+    dataset: str
+    variant: str
+    budget: str
+    seed: int
+    profile: str
+    champion: bool
+    steps: int
+    images_seen: int
+    seconds: float
+    spread: float  # standard deviation of a pixel over the samples, in grey levels, averaged over pixels
+    weights_sha256: str
+    data_digest: str
+    code_digest: str
+    evaluator_sha256: str
+    evaluator_accuracy: float
+    metrics: dict[str, float]  # full name -> value
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that this row is the result of."""
+        return Cell(self.dataset, self.variant, self.budget, self.seed)
+
+    def flat(self) -> dict[str, Any]:
+        """All fields and metrics in one mapping."""
+        fields = {name: value for name, value in vars(self).items() if name != "metrics"}
+        return fields | self.metrics
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows of one data set, best first, and the protocol that they share."""
+
+    dataset: str
+    protocol: Protocol
+    rows: list[Row]
+
+    def score(self, row: Row, metric: str, suffix: str = "") -> float | None:
+        """Look up a metric by its short name; None where the extractor has no such metric."""
+        return row.metrics.get(self.protocol.name(metric, suffix))
+
+    def fid(self, row: Row, suffix: str = "") -> float:
+        """Fréchet distance of a row. Raises DataError where the row has none under this name."""
+        value = self.score(row, "fid", suffix)
+        if value is None:
+            name = self.protocol.name("fid", suffix)
+            raise DataError(
+                f"{row.cell.metrics}: no metric {name!r}; run 'dvc repro -f evaluate@{row.cell.key}'"
+            )
+        return value
+
+    def share(self, row: Row) -> float:
+        """FID as a share of the ceiling, which uniform noise scores."""
+        return self.fid(row) / self.fid(row, "ceiling")
+
+    def by_variant(self) -> dict[tuple[str, str], list[Row]]:
+        """Group the rows that differ in nothing but the seed, by variant and budget."""
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row.variant, row.budget), []).append(row)
+        return groups
+
+    def flags(self, row: Row) -> list[str]:
+        """Why this row's images are visibly poor, in words; empty for a row that may be good."""
+        classes = self.score(row, "classes")
+        found = []
+        if row.spread < REPEATED_SPREAD:
+            found.append("one image, repeated")
+        if classes is not None and classes < CLASSES:
+            found.append(f"{classes:.0f} of {CLASSES} classes")
+        if self.share(row) > POOR_SHARE:
+            found.append(f"FID above {POOR_SHARE:.0%} of the ceiling".replace("%", " %"))
+        return found
+
+
+def read_rows(cells: Iterable[Cell], params: Params) -> list[Row]:
+    """Read the row of each cell from its artefacts."""
+    champions = read_json(CHAMPION)
+    return [_read_row(cell, params, champions.get(cell.dataset, {})) for cell in cells]
+
+
+def _read_row(cell: Cell, params: Params, champion: dict[str, Any]) -> Row:
+    card = read_card(cell.model)
+    evaluator = read_json(cell.evaluator / "card.json")
+    return Row(
+        dataset=cell.dataset,
+        variant=cell.variant,
+        budget=cell.budget,
+        seed=cell.seed,
+        profile=find_recipe(cell, params).profile,
+        champion=champion.get("key") == cell.key,
+        steps=card.steps,
+        images_seen=card.images_seen,
+        seconds=round(read_json(cell.training)["seconds"], 1),
+        spread=round(_spread(cell.samples / "averaged.npy"), 2),
+        weights_sha256=card.weights_sha256,
+        data_digest=card.data_digest,
+        code_digest=card.code_digest,
+        evaluator_sha256=evaluator["sha256"],
+        evaluator_accuracy=evaluator["accuracy"],
+        metrics=read_json(cell.metrics),
+    )
+
+
+def _spread(samples: Path) -> float:
+    images = np.load(samples, mmap_mode="r", allow_pickle=False)  # (N, C, H, W)
+    return float(images.std(axis=0, dtype=np.float64).mean())
+
+
+def make_boards(rows: Sequence[Row], split: str) -> list[Board]:
+    """Sort the rows of each data set by FID against a split, best first.
+
+    Raises DataError when one data set's rows were scored by different protocols or evaluators.
+    """
+    datasets = dict.fromkeys(row.dataset for row in rows)
+    return [_make_board(name, [row for row in rows if row.dataset == name], split) for name in datasets]
+
+
+def _make_board(dataset: str, rows: list[Row], split: str) -> Board:
+    protocols = {(_find_protocol(row, split), row.evaluator_sha256) for row in rows}
+    if len(protocols) > 1:
+        found = ", ".join(sorted(protocol.name("fid") for protocol, _ in protocols))
+        raise DataError(f"{dataset}: cells were scored by different protocols ({found}); run 'dvc repro'")
+    board = Board(dataset, protocols.pop()[0], rows)
+    rows.sort(key=lambda row: (board.fid(row), row.cell.key))
+    return board
+
+
+def _find_protocol(row: Row, split: str) -> Protocol:
+    for name in row.metrics:
+        match = re.fullmatch(rf"fid_([a-z0-9]+)_([0-9]+k?)_({split})", name)
+        if match:
+            return Protocol(*match.groups())
+    raise DataError(
+        f"{row.cell.metrics}: no FID against the split {split!r}; run 'dvc repro -f evaluate@{row.cell.key}'"
+    )
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Rows as CSV, one column a field or metric; a metric that a row lacks is an empty cell."""
+    flat = [row.flat() for row in rows]
+    text = io.StringIO()
+    columns = dict.fromkeys(name for row in flat for name in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def rows_from_json(path: Path) -> list[Row]:
+    """Read the rows back from leaderboard.json. Raises DataError for a file of another shape."""
+    fields = set(Row.__dataclass_fields__) - {"metrics"}
+    try:
+        flats = read_json(path)
+        if not isinstance(flats, list) or not flats:
+            raise TypeError("it has no rows")
+        return [
+            Row(
+                **{name: flat[name] for name in fields},
+                metrics={name: value for name, value in flat.items() if name not in fields},
+            )
+            for flat in flats
+        ]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run 'dvc repro report'") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a list of rows ({error}); run 'dvc repro -f report'") from error
+
+
+class Interval(NamedTuple):
+    """Mean over seeds and its 95 % interval; no interval from a single seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and Student's t interval of independent values."""
+    centre, n = mean(values), len(values)
+    if n < 2:
+        return Interval(centre, None, None)
+    half = T_975[min(n - 1, len(T_975)) - 1] * stdev(values) / math.sqrt(n)
+    return Interval(centre, centre - half, centre + half)
+
+
+def summarise(board: Board) -> list[dict[str, Any]]:
+    """Give one flat row for each variant and budget: means over seeds, intervals, poor runs."""
+    summary = []
+    for (variant, budget), rows in board.by_variant().items():
+        flat: dict[str, Any] = {"dataset": board.dataset, "variant": variant, "budget": budget}
+        flat |= {"profile": rows[0].profile, "seeds": len(rows)}
+        flat["poor"] = sum(bool(board.flags(row)) for row in rows)
+        for name in rows[0].metrics:
+            if not name.endswith(("_floor", "_ceiling")):
+                found = interval([row.metrics[name] for row in rows])
+                flat |= {f"{name}_{part}": value for part, value in found._asdict().items()}
+        summary.append(flat)
+    return sorted(summary, key=lambda flat: float(flat[f"{board.protocol.name('fid')}_mean"]))

@@ -1,0 +1,103 @@
+"""Owns the report's pictures: uint8 samples (N, C, H, W) laid out, enlarged and encoded as PNG."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from gan.contract import ImageShape
+from gan.errors import DataError
+
+Pixels = NDArray[np.uint8]
+
+SCALE = 2  # whole, so that every pixel of a digit stays a square
+GAP = 2  # between the tiles of a grid, in pixels of the images
+INK, MUTED = (240, 240, 240), (150, 150, 150)
+
+
+def enlarge(picture: Pixels, scale: int = SCALE) -> Pixels:
+    """Repeat each pixel of (H, W, C) into a square."""
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def lay_out(images: Pixels, columns: int, gap: int = GAP) -> Pixels:
+    """Lay out images (N, C, H, W) row by row on black, as (height, width, C). N fills whole rows."""
+    n, channels, height, width = images.shape
+    rows = n // columns
+    padded = np.zeros((rows * columns, channels, height + gap, width + gap), np.uint8)
+    padded[:, :, :height, :width] = images[: rows * columns]
+    tiles = padded.reshape(rows, columns, channels, height + gap, width + gap)
+    picture = tiles.transpose(0, 3, 1, 4, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
+    return picture[: picture.shape[0] - gap, : picture.shape[1] - gap]
+
+
+def read_samples(path: Path, n: int) -> Pixels:
+    """Read the first n samples of a cell, (n, C, H, W)."""
+    images: Pixels = np.load(path, mmap_mode="r")[:n]
+    return np.ascontiguousarray(images)
+
+
+def read_grid(path: Path, image: ImageShape, columns: int = 8) -> Pixels:
+    """Take a grid of `gan.sampling.image_grid` apart into its images (N, C, H, W), unenlarged.
+
+    Raises DataError when the picture's size is not that of such a grid.
+    """
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("L" if image.channels == 1 else "RGB"))
+    pixels = pixels.reshape(*pixels.shape[:2], image.channels)
+    scale, rest = divmod(pixels.shape[1], columns * (image.width + GAP) + GAP)
+    rows, rest_below = divmod(pixels.shape[0] // max(scale, 1) - GAP, image.height + GAP)
+    if scale < 1 or rest or rest_below:
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise DataError(f"{path}: {size} pixels are no grid of {columns} columns; train this cell again")
+    tiles = pixels[GAP * scale :: scale, GAP * scale :: scale]
+    tiles = tiles[: rows * (image.height + GAP), : columns * (image.width + GAP)]
+    split = tiles.reshape(rows, image.height + GAP, columns, image.width + GAP, image.channels)
+    split = split[:, : image.height, :, : image.width].transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(split.reshape(rows * columns, *image))
+
+
+def along_the_run(previews: Sequence[Pixels], rows: int) -> Pixels:
+    """Lay out one noise vector a row and one preview a column, so that time runs to the right."""
+    images = np.stack([preview[:rows] for preview in previews], axis=1)  # (rows, previews, C, H, W)
+    return lay_out(images.reshape(-1, *images.shape[2:]), columns=len(previews))
+
+
+def encode_png(picture: Pixels) -> bytes:
+    """Encode (H, W, 1) or (H, W, 3) as PNG; equal bytes for equal pixels and an equal Pillow."""
+    buffer = io.BytesIO()
+    grey = picture.shape[2] == 1
+    Image.fromarray(picture[:, :, 0] if grey else picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def data_uri(picture: Pixels) -> str:
+    """Encode a picture as an address that holds it whole."""
+    return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode("ascii")
+
+
+def labelled_rows(rows: Sequence[tuple[str, str, Pixels]]) -> bytes:
+    """Draw one row of images for each (name, note, images), as PNG, on black so that digits float.
+
+    Text is set in the font that Pillow brings, so that no font of the machine matters.
+    """
+    strips = [enlarge(lay_out(images, columns=len(images), gap=1)) for _, _, images in rows]
+    name_font, note_font = ImageFont.load_default(15), ImageFont.load_default(12)
+    texts = [(name, name_font) for name, _, _ in rows] + [(note, note_font) for _, note, _ in rows]
+    label = int(max(font.getlength(text) for text, font in texts)) + 36
+    margin, space = 16, 10
+    height = sum(len(strip) + space for strip in strips) - space + 2 * margin
+    canvas = Image.new("RGB", (label + max(strip.shape[1] for strip in strips) + margin, height))
+    draw = ImageDraw.Draw(canvas)
+    top = margin
+    for (name, note, _), strip in zip(rows, strips, strict=True):
+        middle = top + len(strip) // 2
+        draw.text((margin, middle - 1), name, INK, name_font, anchor="ls")
+        draw.text((margin, middle + 15), note, MUTED, note_font, anchor="ls")
+        canvas.paste(Image.fromarray(np.broadcast_to(strip, (*strip.shape[:2], 3)).copy()), (label, top))
+        top += len(strip) + space
+    return encode_png(np.asarray(canvas))

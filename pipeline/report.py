@@ -1,0 +1,74 @@
+"""Stage `report`: one page, the leaderboard as CSV and JSON, the means over seeds, and the picture.
+
+Reads the artefacts of the selected cells, never a directory listing: what another study left behind
+must not show. Loads neither torch nor MLflow.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gan.config import Params
+from gan.errors import DataError
+from gan.files import write_bytes, write_json
+from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
+from pipeline.page import STRIP, pictured_rows, render_page
+from pipeline.pictures import Pixels, labelled_rows, read_samples
+from pipeline.readme import check_readme, readme_block, write_readme
+from pipeline.stage import Cell, run_stage, selected_cells
+from pipeline.table import make_table, short_names
+
+__all__ = ["check_readme", "readme_block", "write_readme", "write_report"]
+
+
+def main(params: Params, _: str) -> None:
+    """Write the report of the selection and say where it is."""
+    print(write_report(params))
+
+
+def write_report(params: Params) -> Path:
+    """Write all files of the report and return the page's path. Raises DataError for what is missing."""
+    cells = selected_cells(params)
+    check_artefacts(cells)
+    boards = make_boards(read_rows(cells, params), params.evaluate.reference)
+    rows = [row for board in boards for row in board.rows]
+    folder = Path(params.select.report)
+    write_json(folder / "leaderboard.json", [row.flat() for row in rows])
+    write_bytes(folder / "leaderboard.csv", as_csv(rows).encode())
+    write_json(folder / "summary.json", [line for board in boards for line in summarise(board)])
+    pictured = [row for board in boards for row in picture_rows(board)]
+    write_bytes(folder / "samples.png", labelled_rows(pictured))
+    page = folder / "index.html"
+    write_bytes(page, render_page(boards, params).encode())
+    return page
+
+
+def picture_rows(board: Board) -> Iterator[tuple[str, str, Pixels]]:
+    """Yield name, score and the first samples of each cell that is shown in pictures."""
+    names = short_names(pictured_rows(board))
+    scores = {row.cell.key: line.fid for row, line in zip(board.rows, make_table(board).lines, strict=True)}
+    for row in pictured_rows(board):
+        samples = read_samples(row.cell.samples / "averaged.npy", STRIP)
+        yield names[row.cell.key], f"FID {scores[row.cell.key]}", samples
+
+
+def check_artefacts(cells: Sequence[Cell]) -> None:
+    """Raise DataError with one line for each file that the report needs and that isn't there."""
+    needed = {CHAMPION: "champion"}
+    for cell in cells:
+        needed |= {
+            cell.evaluator / "card.json": f"evaluator@{cell.dataset}",
+            cell.model / "card.json": f"train@{cell.key}",
+            cell.model / "history.csv": f"train@{cell.key}",
+            cell.model / "previews": f"train@{cell.key}",
+            cell.training: f"train@{cell.key}",
+            cell.samples / "averaged.npy": f"sample@{cell.key}",
+            cell.metrics: f"evaluate@{cell.key}",
+        }
+    missing = {path: stage for path, stage in needed.items() if not path.exists()}
+    if missing:
+        lines = [f"{path}: no such file; run 'dvc repro {stage}'" for path, stage in missing.items()]
+        raise DataError("\n".join(lines))
+
+
+if __name__ == "__main__":
+    run_stage(main, "")

@@ -1,0 +1,385 @@
+import csv
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan.card import Card, write_card
+from gan.config import Params, load_params
+from gan.contract import ImageShape
+from gan.errors import ConfigError, DataError
+from gan.files import write_json
+from pipeline.curves import draw_charts, read_history, short_number, smooth, ticks, value_range
+from pipeline.leaderboard import Board, Protocol, Row, interval, make_boards, summarise
+from pipeline.pictures import enlarge, lay_out, read_grid
+from pipeline.report import check_readme, write_readme, write_report
+from pipeline.stage import Cell, selected_cells
+from pipeline.table import fixed, percent, seed_lines, summary, whole_percent
+
+ROOT = Path(__file__).parents[2]
+REPORT = Path("reports")
+SUFFIXES = {"": 1.0, "_raw": 1.5}
+HASH = "0123456789abcdef" * 4
+
+
+def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
+    lists = {"datasets": ["mnist_tiny"], "variants": variants, "budgets": ["quick"], "seeds": seeds}
+    evaluate = params.evaluate.model_copy(update={"samples": 200, "reference": "test"})
+    chosen = params.select.model_copy(update={**lists, "report": "reports"})
+    return params.model_copy(update={"select": chosen, "evaluate": evaluate})
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """Two cells with artefacts in an empty directory: dcgan, which is good, and wgan, which is poor."""
+    loaded = select(load_params(ROOT / "params.yaml"), ["dcgan", "wgan"], [0])
+    monkeypatch.chdir(tmp_path)
+    write_json(Path("build/champion.json"), {"mnist_tiny": {"key": "mnist_tiny-dcgan-quick-0"}})
+    evaluator = {"name": "mnistnet", "sha256": HASH, "accuracy": 0.975, "classes": 10}
+    write_json(Path("build/evaluators/mnist_tiny/card.json"), evaluator)
+    for cell, fid, classes in zip(selected_cells(loaded), (40.0, 900.0), (10, 3), strict=True):
+        write_cell(cell, loaded, fid, classes)
+    return loaded
+
+
+def write_cell(cell: Cell, params: Params, fid: float, classes: int) -> None:
+    method = params.recipes[cell.dataset][cell.variant].method
+    card = Card(
+        format=1,
+        key=cell.key,
+        dataset=cell.dataset,
+        variant=cell.variant,
+        kind=method.kind,
+        image=[1, 28, 28],
+        method=method,
+        steps=4000,
+        images_seen=128000,
+        seed=cell.seed,
+        precision="fp32",
+        num_threads=1,
+        channels_last=True,
+        ema_exponent=17.97,
+        data_digest=HASH,
+        code_digest=HASH,
+        weights_sha256=HASH,
+        raw_weights_sha256=HASH,
+    )
+    write_card(cell.model, card)
+    versions = {"python": "3.12.3", "torch": "2.14.1", "gantry": "0.1.0"}
+    times = {"seconds": 90.0, "images_per_second": 1422.2, "device": "cpu", "cpu": "x86_64"}
+    write_json(cell.training, times | {"versions": versions, "started": "2026-01-01T00:00:00+00:00"})
+    scores = {"fid": fid, "kid": fid / 1000, "classes": classes, "confident": 0.9}
+    named = {f"{name}_mnistnet_200_test{end}": value for name, value in scores.items() for end in SUFFIXES}
+    scale = {"fid": (5.0, 10000.0), "kid": (-0.001, 30.0), "classes": (10, 1), "confident": (0.99, 0.2)}
+    for name, (floor, ceiling) in scale.items():
+        named |= {f"{name}_mnistnet_200_test_floor": floor, f"{name}_mnistnet_200_test_ceiling": ceiling}
+    write_json(cell.metrics, named)
+    images = np.random.default_rng(0).integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
+    cell.samples.mkdir(parents=True)
+    np.save(cell.samples / "averaged.npy", images)
+    write_previews(cell.model / "previews", images[:64])
+    scalars = "loss/critic,loss/generator" + (",critic/wasserstein" if cell.variant == "wgan" else "")
+    rows = [f"{step},{step * 32},1.0,2.0" + ",0.5" * ("wgan" == cell.variant) for step in (1000, 2000, 4000)]
+    (cell.model / "history.csv").write_text("\n".join([f"step,images_seen,{scalars}", *rows]) + "\n")
+
+
+def write_previews(folder: Path, images: np.ndarray) -> None:
+    canvas = np.full((8 * 30 + 2, 8 * 30 + 2), 64, np.uint8)
+    for index, image in enumerate(images):
+        top, left = 2 + 30 * (index // 8), 2 + 30 * (index % 8)
+        canvas[top : top + 28, left : left + 28] = image[0]
+    folder.mkdir(parents=True)
+    for step in (2000, 4000):
+        Image.fromarray(canvas).convert("RGB").save(folder / f"{step:06d}.png")
+
+
+def read_rows() -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads((REPORT / "leaderboard.json").read_text())
+    return rows
+
+
+def test_page_names_no_address_outside_itself(params: Params) -> None:
+    page = write_report(params).read_text()
+    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
+    assert re.search(r"https?:|//|@import|url\(", text) is None
+    addresses = re.findall(r'(?:src|href)="([^"]{1,22})', page)
+    assert {
+        address for address in addresses if not address.startswith(("#", "data:image/png;base64,"))
+    } == set()
+    assert "<script" not in page
+
+
+def test_every_selected_cell_has_a_row_in_every_file(params: Params) -> None:
+    page = write_report(params).read_text()
+    keys = {cell.key for cell in selected_cells(params)}
+    assert keys == {f"{r['dataset']}-{r['variant']}-{r['budget']}-{r['seed']}" for r in read_rows()}
+    assert len((REPORT / "leaderboard.csv").read_text().splitlines()) == 1 + len(keys)
+    assert all(f"register@{key}" in page for key in keys)
+
+
+def test_rows_are_flat_and_complete(params: Params) -> None:
+    write_report(params)
+    fields = {"dataset", "variant", "budget", "seed", "profile", "steps", "images_seen", "seconds"}
+    metrics = set(json.loads(selected_cells(params)[0].metrics.read_text()))
+    assert len(metrics) == 16  # four metrics: averaged, raw, floor, ceiling
+    for row in read_rows():
+        assert fields | {"champion", "weights_sha256"} | metrics <= set(row)
+        assert not any(isinstance(value, (dict, list)) for value in row.values())
+
+
+def test_csv_and_json_hold_the_same_rows(params: Params) -> None:
+    write_report(params)
+    table = list(csv.DictReader(io.StringIO((REPORT / "leaderboard.csv").read_text())))
+    assert table == [
+        {name: str(value) for name, value in row.items()} for row in sorted_like(table, read_rows())
+    ]
+
+
+def sorted_like(table: list[dict[str, str]], rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [{name: row[name] for name in table[0]} for row in rows]
+
+
+def test_rows_are_sorted_by_fid_and_the_champion_is_marked(params: Params) -> None:
+    turned = select(params, ["wgan", "dcgan"], [0])
+    page = write_report(turned).read_text()
+    assert [(row["variant"], row["champion"]) for row in read_rows()] == [("dcgan", True), ("wgan", False)]
+    assert page.count('class="badge"') == 1
+
+
+def test_files_of_cells_that_are_not_selected_change_nothing(params: Params) -> None:
+    alone = select(params, ["dcgan"], [0])
+    before = write_report(alone).read_bytes()
+    for cell in selected_cells(params)[1:]:
+        cell.metrics.write_text("not even JSON")
+    Path("build/metrics/mnist_tiny-stranger-quick-0.json").write_text("{}")
+    assert write_report(alone).read_bytes() == before
+    assert [row["variant"] for row in read_rows()] == ["dcgan"]
+
+
+def test_every_missing_artefact_is_named_with_the_command_that_makes_it(params: Params) -> None:
+    cell = selected_cells(params)[1]
+    cell.metrics.unlink()
+    (cell.samples / "averaged.npy").unlink()
+    with pytest.raises(DataError) as caught:
+        write_report(params)
+    assert str(caught.value).splitlines() == [
+        f"build/samples/{cell.key}/averaged.npy: no such file; run 'dvc repro sample@{cell.key}'",
+        f"build/metrics/{cell.key}.json: no such file; run 'dvc repro evaluate@{cell.key}'",
+    ]
+    assert not REPORT.exists()
+
+
+def test_equal_artefacts_give_equal_bytes(params: Params) -> None:
+    write_report(params)
+    first = {path.name: path.read_bytes() for path in REPORT.iterdir()}
+    write_report(params)
+    assert {path.name: path.read_bytes() for path in REPORT.iterdir()} == first
+    assert set(first) == {"index.html", "leaderboard.csv", "leaderboard.json", "summary.json", "samples.png"}
+
+
+def test_page_says_what_a_wasserstein_estimate_is_only_where_there_is_one(params: Params) -> None:
+    assert "Read it within one run only" in write_report(params).read_text()
+    assert "Read it within one run only" not in write_report(select(params, ["dcgan"], [0])).read_text()
+
+
+def test_picture_has_a_row_for_each_variant(params: Params) -> None:
+    write_report(params)
+    with Image.open(REPORT / "samples.png") as picture:
+        # two rows of 28 pixels at scale 2, 10 between them, 16 above and below
+        assert picture.height == 2 * 56 + 10 + 2 * 16
+        assert picture.width > 12 * 28 * 2
+
+
+def test_cells_scored_by_two_protocols_are_refused(params: Params) -> None:
+    metrics = selected_cells(params)[1].metrics
+    metrics.write_text(metrics.read_text().replace("_200_", "_1k_"))
+    with pytest.raises(DataError, match="fid_mnistnet_1k_test, fid_mnistnet_200_test"):
+        write_report(params)
+
+
+def test_metrics_of_another_split_are_refused(params: Params) -> None:
+    metrics = selected_cells(params)[0].metrics
+    metrics.write_text(metrics.read_text().replace("_test", "_train"))
+    with pytest.raises(DataError, match="no FID against the split 'test'"):
+        write_report(params)
+
+
+def test_report_loads_neither_torch_nor_mlflow() -> None:
+    code = "import sys, pipeline.report; print(sorted({'torch', 'mlflow', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_readme_goes_stale_with_the_report_and_is_written_again(params: Params) -> None:
+    write_report(params)
+    readme = Path("README.md")
+    readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    with pytest.raises(ConfigError, match="gantry report --readme"):
+        check_readme(params)
+    write_readme(params)
+    check_readme(params)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results:begin -->\n![")
+    assert text.endswith("<!-- results:end -->\nafter\n")
+    assert "| 1 | `dcgan` **champion** | tuned | 40.0 | 0.40 % |" in text
+    assert "| 2 | `wgan` † | tuned | 900.0 | 9.0 % |" in text
+    write_readme(params)
+    assert readme.read_text() == text
+
+
+def test_readme_is_written_in_a_clone_that_has_only_the_reports(params: Params) -> None:
+    write_report(params)
+    Path("README.md").write_text("<!-- results:begin --><!-- results:end -->")
+    for path in ("build", "models"):
+        Path(path).rename(f"{path}_elsewhere")
+    write_readme(params)
+    check_readme(params)
+
+
+@pytest.mark.parametrize("text", ["", "<!-- results:end --><!-- results:begin -->"])
+def test_readme_without_markers_is_refused(params: Params, text: str) -> None:
+    write_report(params)
+    Path("README.md").write_text(text)
+    with pytest.raises(ConfigError, match="results:begin"):
+        write_readme(params)
+    assert Path("README.md").read_text() == text
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< ours", "{}", '{"a": 1}', '[{"dataset": "mnist_tiny"}]'])
+def test_damaged_leaderboard_is_refused(params: Params, text: str) -> None:
+    Path("README.md").write_text("<!-- results:begin --><!-- results:end -->")
+    REPORT.mkdir()
+    (REPORT / "leaderboard.json").write_text(text)
+    with pytest.raises(DataError, match="leaderboard.json"):
+        check_readme(params)
+
+
+def a_board(fids: dict[tuple[str, int], float], *, classes: int = 10, spread: float = 40.0) -> Board:
+    scale = {"fid_net_1k_test_floor": 5.0, "fid_net_1k_test_ceiling": 10000.0}
+    rows = [
+        Row(
+            dataset="digits",
+            variant=variant,
+            budget="quick",
+            seed=seed,
+            profile="tuned",
+            champion=False,
+            steps=10,
+            images_seen=320,
+            seconds=60.0,
+            spread=spread,
+            weights_sha256=HASH,
+            data_digest=HASH,
+            code_digest=HASH,
+            evaluator_sha256=HASH,
+            evaluator_accuracy=0.97,
+            metrics={"fid_net_1k_test": fid, "classes_net_1k_test": classes, "fid_net_1k_test_raw": fid}
+            | scale,
+        )
+        for (variant, seed), fid in fids.items()
+    ]
+    return make_boards(rows, "test")[0]
+
+
+def test_one_per_cent_of_the_ceiling_is_not_yet_poor() -> None:
+    board = a_board({("gan", 0): 100.0, ("wgan", 0): 100.1})
+    assert [board.flags(row) for row in board.rows] == [[], ["FID above 1 % of the ceiling"]]
+
+
+def test_missing_classes_and_a_repeated_image_are_flagged() -> None:
+    board = a_board({("gan", 0): 50.0}, classes=1, spread=0.4)
+    assert board.flags(board.rows[0]) == ["one image, repeated", "1 of 10 classes"]
+
+
+def test_one_seed_has_no_interval() -> None:
+    board = a_board({("gan", 0): 50.0, ("wgan", 0): 60.0})
+    assert interval([50.0]) == (50.0, None, None)
+    assert seed_lines(board) == []
+    assert "no interval can be given" in summary(board)[-1]
+    assert summarise(board)[0]["fid_net_1k_test_low"] is None
+
+
+def test_interval_over_three_seeds_is_students() -> None:
+    # mean 4, standard deviation 2, t at 97.5 % with two degrees of freedom 4.303
+    half = 4.303 * 2 / math.sqrt(3)
+    assert interval([2.0, 4.0, 6.0]) == pytest.approx((4.0, 4.0 - half, 4.0 + half))
+    board = a_board({("gan", 0): 2.0, ("gan", 1): 4.0, ("gan", 2): 600.0, ("wgan", 0): 1.0})
+    gan = next(row for row in summarise(board) if row["variant"] == "gan")
+    assert (gan["seeds"], gan["poor"], gan["fid_net_1k_test_mean"]) == (3, 1, 202.0)
+
+
+def test_protocol_is_part_of_a_metrics_name() -> None:
+    protocol = Protocol("mnistnet", "1k", "test")
+    assert protocol.name("fid") == "fid_mnistnet_1k_test"
+    assert protocol.name("kid", "raw") == "kid_mnistnet_1k_test_raw"
+
+
+def test_numbers_are_written_as_people_read_them() -> None:
+    assert (fixed(9876.44, 1), fixed(-0.0012, 3), fixed(None, 1)) == ("9,876.4", "−0.001", "–")
+    assert (percent(0.0039), percent(0.022), percent(0.5)) == ("0.39 %", "2.2 %", "50 %")
+    assert (whole_percent(0.999), whole_percent(1.0), whole_percent(None)) == ("99 %", "100 %", "–")
+    assert [short_number(n) for n in (0, 999, 1250, 4000, 128000, 1300000)] == [
+        "0",
+        "999",
+        "1.25k",
+        "4k",
+        "128k",
+        "1.3M",
+    ]
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grid_is_taken_apart_as_it_was_put_together(tmp_path: Path, channels: int, scale: int) -> None:
+    torch = pytest.importorskip("torch")
+    from gan.sampling import image_grid
+
+    images = np.random.default_rng(0).integers(0, 256, (64, channels, 5, 7), dtype=np.uint8)
+    image_grid(torch.from_numpy(images), scale=scale).save(tmp_path / "grid.png")
+    np.testing.assert_array_equal(read_grid(tmp_path / "grid.png", ImageShape(channels, 5, 7)), images)
+    with pytest.raises(DataError, match="no grid of 8 columns"):
+        read_grid(tmp_path / "grid.png", ImageShape(channels, 6, 6))
+
+
+def test_pictures_are_laid_out_row_by_row() -> None:
+    images = np.arange(1, 5, dtype=np.uint8).reshape(4, 1, 1, 1)
+    assert lay_out(images, columns=2, gap=1)[:, :, 0].tolist() == [[1, 0, 2], [0, 0, 0], [3, 0, 4]]
+    assert enlarge(np.array([[[7], [9]]], np.uint8), 2)[:, :, 0].tolist() == [[7, 7, 9, 9]] * 2
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-2.1, -0.2), (0.0, 7e-5), (3.0, 8000.0), (5.0, 5.1)])
+def test_an_axis_has_two_to_five_ticks_inside_its_range(low: float, high: float) -> None:
+    values = [value for value, _ in ticks(low, high)]
+    assert 2 <= len(values) <= 6
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in values)
+
+
+def test_a_spike_neither_flattens_a_chart_nor_moves_its_curve() -> None:
+    values = np.ones(200) + np.linspace(0, 1, 200)
+    values[0] = 1000.0
+    low, high, is_cut = value_range(values)
+    assert is_cut
+    assert (low, high) == pytest.approx((1.0, 2.0), abs=0.1)
+    assert smooth(values, 9)[:3].max() < 1.1
+
+
+def test_curves_bear_values_that_are_not_finite(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("step,images_seen,loss/critic,balance/k\n1,32,1.0,nan\n2,64,inf,nan\n3,96,2.0,\n")
+    charts = draw_charts(read_history(path, "KEY"))
+    assert [chart.title for chart in charts] == ["Critic loss", "K"]
+    assert "nan" not in "".join(chart.svg for chart in charts)
+    assert charts[0].svg.count("M") == 4  # thin and thick, both interrupted once
+
+
+def test_a_history_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("step,images_seen\n")
+    with pytest.raises(DataError, match="dvc repro -f train@KEY"):
+        read_history(tmp_path / "history.csv", "KEY")
