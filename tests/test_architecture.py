@@ -21,12 +21,14 @@ LAYERS = [
     ("gan.training", "gan.checkpoint"),
     ("gan.config",),
     ("pipeline.stage",),
+    ("pipeline.lineage",),
     ("pipeline.tracking",),
+    ("pipeline.registry", "pipeline.runs"),
     ("pipeline",),
     ("pipeline.cli",),
 ]
 ONLY_IN = {
-    "mlflow": {"pipeline.tracking", "pipeline.serving"},
+    "mlflow": {"pipeline.tracking", "pipeline.registry", "pipeline.serving"},
     "lmdb": {"gan.data.image_store"},
     "click": {"pipeline.cli"},
     "dvc": set[str](),  # DVC sees files; we run its command
