@@ -106,7 +106,7 @@ def train_mnistnet(
             for chosen in torch.randperm(len(pixels)).chunk(batches):
                 loss = functional.cross_entropy(net(_shifted(pixels[chosen])), targets[chosen])
                 adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 adam.step()
                 decay.step()
                 total += loss.item() * len(chosen)
