@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):(?!=)", MAKEFILE, re.MULTILINE))
-# The package where it isn't named like its module; the last three are part of another's interface:
-# the types of its errors and of what it escapes.
+# The package where it isn't named like its module; the last four are part of another's interface:
+# the types of its errors and of what it takes and returns.
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "ruamel": "ruamel-yaml",
     "markupsafe": "jinja2",
+    "pandas": "mlflow",
     "pydantic_core": "pydantic",
     "urllib3": "requests",
 }
