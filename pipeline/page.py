@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from rich.console import Console
+from rich.progress import track
 
 from gan.card import Card, read_card
 from gan.config import Params
@@ -89,8 +91,9 @@ def _section(board: Board, params: Params) -> Section:
     laws = [_noise_law(card) for card in cards.values()]
     usual = max(laws, key=laws.count)
     names = short_names(rows)
+    shown = track(rows, f"drawing {board.dataset}", console=Console(stderr=True), transient=True)
     runs = [
-        _run(row.cell, names[row.cell.key], lines[row.cell.key], cards[row.cell.key], usual) for row in rows
+        _run(row.cell, names[row.cell.key], lines[row.cell.key], cards[row.cell.key], usual) for row in shown
     ]
     return Section(
         board=board,
