@@ -25,7 +25,7 @@ repro: $(VENV)  ## run what the study in params.yaml lacks; ends with the report
 	$(BIN)/python -m pipeline.repro
 
 smoke: $(VENV)  ## run the whole pipeline for a few steps, in a throw-away copy
-	$(BIN)/python -m pipeline.repro --smoke
+	$(BIN)/python -m pipeline.smoke
 
 # One thread in each of the two processes: torch would start a thread per core in either.
 test: $(VENV)  ## run the tests that take seconds

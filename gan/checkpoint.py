@@ -50,12 +50,16 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
     for path in found:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest()[:32] != path.stem.rsplit("-", 1)[1]:
-            logging.warning("%s: damaged, its bytes don't match the hash in its name; trying the one before", path)
+            logging.warning(
+                "%s: damaged, its bytes don't match the hash in its name; trying the one before", path
+            )
             continue
         payload: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return payload
     if found:
-        raise CheckpointError(f"{folder}: all {len(found)} checkpoints are damaged; remove the folder to start over")
+        raise CheckpointError(
+            f"{folder}: all {len(found)} checkpoints are damaged; remove the folder to start over"
+        )
     return None
 
 

@@ -95,6 +95,7 @@ def load_params(path: Path) -> Params:
         faults += [_explain(raw, detail) for detail in error.errors()]
         params = None
     if faults or params is None:
+        faults = _without_echoes(faults)
         # An aliased block is checked once per data set; its fault stands in one line of the file.
         found = {(_line_of(raw, keys), keys[-1], text): keys for keys, text in reversed(faults)}
         lines = sorted((line, ".".join(map(str, keys)), text) for (line, _, text), keys in found.items())
@@ -103,6 +104,7 @@ def load_params(path: Path) -> Params:
 
 
 Fault = tuple[tuple[str | int, ...], str]
+MISSING = "this key is missing"
 
 
 def _read_yaml(path: Path) -> CommentedMap:
@@ -171,6 +173,16 @@ def _unknown_selections(raw: CommentedMap) -> Iterator[Fault]:
             yield ("select", axis), "a name stands here twice"
 
 
+def _without_echoes(faults: list[Fault]) -> list[Fault]:
+    """Leave out the missing key where an unknown one beside it is that very key, misspelt."""
+    misspelt = {
+        (*keys[:-1], text.split("'")[3])
+        for keys, text in faults
+        if "unknown key" in text and "did you mean" in text
+    }
+    return [(keys, text) for keys, text in faults if text != MISSING or keys not in misspelt]
+
+
 def _unknown(what: str, found: object, valid: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(found), valid, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -184,7 +196,7 @@ def _explain(raw: CommentedMap, detail: ErrorDetails) -> Fault:
     if kind == "extra_forbidden":
         return keys, _unknown("key", keys[-1], _valid_keys(detail["loc"]))
     if kind == "missing":
-        return keys, "this key is missing"
+        return keys, MISSING
     if kind in ("union_tag_invalid", "literal_error"):
         expected = detail["ctx"].get("expected_tags") or detail["ctx"]["expected"]
         valid = [name.strip("' ") for name in expected.replace(" or ", ",").split(",")]
@@ -192,7 +204,7 @@ def _explain(raw: CommentedMap, detail: ErrorDetails) -> Fault:
         keys = (*keys, "kind") if kind == "union_tag_invalid" else keys
         return keys, _unknown("value", found, valid)
     if kind == "union_tag_not_found":
-        return (*keys, "kind"), "this key is missing"
+        return (*keys, "kind"), MISSING
     message = detail["msg"][0].lower() + detail["msg"][1:]
     return keys, f"{message}, found {found!r}"
 
@@ -229,7 +241,7 @@ def _step_into(current: Any, part: str | int) -> Any:
     if get_origin(current) is list:
         return get_args(current)[0]
     for member in get_args(current):  # a union, whose tag is the part
-        if isinstance(member, type) and part in get_args(member.model_fields["kind"].annotation):
+        if issubclass(member, BaseModel) and part in get_args(member.model_fields["kind"].annotation):
             return member
     return current
 

@@ -1,5 +1,6 @@
 """Owns how a file gets its name: whole, flushed to disk and hashed, or not at all."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -61,3 +62,25 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold a kernel lock on a file while the block runs; it ends with the process, however that ends.
+
+    Raises BlockingIOError naming the process that holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise BlockingIOError(
+                f"{path}: held by process {holder}; wait until it ends, or end it"
+            ) from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gan.card import MAX_FAULTS_SHOWN, MAX_WEIGHT_BYTES, Card, Weights, read_card, read_weights
 from gan.errors import ConfigError, DataError, TrainingDiverged
 from gan.files import sha256_of, write_bytes
+from gan.sampling import draw_noise, generate_images
 
 
 def save_generator(folder: Path, state: Mapping[str, Tensor], weights: Weights = "generator") -> str:
@@ -51,6 +52,12 @@ def load_generator(folder: Path, weights: Weights = "generator") -> tuple[nn.Mod
         raise DataError("\n".join(f"{path}: {fault}" for fault in faults))
     generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False), card
+
+
+def draw_images(generator: nn.Module, card: Card, n: int, seed: int) -> Tensor:
+    """Generate n images, uint8 (n, C, H, W), from noise of a stream that belongs to this seed alone."""
+    stream = torch.Generator().manual_seed(seed)
+    return generate_images(generator, draw_noise(n, card.method.z_dim, card.method.noise, stream))
 
 
 def build_without_memory(card: Card) -> nn.Module:

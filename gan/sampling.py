@@ -61,7 +61,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def reestimate_batch_statistics(
-    generator: nn.Module, z_dim: int, law: str, *, seed: int, batches: int = 20
+    generator: nn.Module, z_dim: int, law: str, *, seed: int, batches: int = 8
 ) -> None:
     """Replace the running statistics of batch normalisation by the mean over `batches` of fresh noise.
 

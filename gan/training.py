@@ -114,7 +114,7 @@ def new_train_state(
 def new_optimizer(params: OptimizerParams, network: nn.Module) -> torch.optim.Optimizer:
     """Make the optimiser that a recipe names."""
     if isinstance(params, AdamParams):
-        return torch.optim.Adam(network.parameters(), lr=params.lr, betas=params.betas)
+        return torch.optim.Adam(network.parameters(), lr=params.lr, betas=params.betas, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=params.lr, alpha=params.alpha)
 
 
@@ -153,7 +153,7 @@ def critic_step(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
     with state.autocast():
         loss, scalars = gan.objective.critic_loss(gan.critic, real, fake)
     state.critic_optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     state.critic_optimizer.step()
     gan.objective.after_critic_step(gan.critic)
     return scalars
@@ -166,7 +166,7 @@ def generator_step(state: TrainState, fake: Tensor) -> Scalars:
     with state.autocast():
         loss, scalars = gan.objective.generator_loss(gan.critic, fake)
     state.generator_optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     gan.critic.requires_grad_(True)
     state.generator_optimizer.step()
     gan.objective.after_generator_step()
@@ -182,7 +182,8 @@ def update_average(state: TrainState) -> None:
     spans about its last 1/exponent. Karras et al., 2024, arXiv:2312.02696, section 3.1.
     """
     weight = 1 - (1 - 1 / (state.step + 1)) ** state.params.ema_exponent
-    averaged, newest = list(state.averaged.parameters()), list(state.gan.generator.parameters())
+    averaged: list[Tensor] = list(state.averaged.parameters())
+    newest: list[Tensor] = list(state.gan.generator.parameters())
     torch._foreach_lerp_(averaged, newest, weight)
 
 
@@ -248,4 +249,3 @@ def pick_device() -> torch.device:
         return torch.device("cpu")
     free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
     return torch.device("cuda", free.index(max(free)))
-

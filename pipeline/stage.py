@@ -106,9 +106,7 @@ def find_recipe(cell: Cell, params: Params) -> Recipe:
         raise ConfigError(f"no data set {cell.dataset!r}; there are {', '.join(params.recipes)}")
     recipe = entries.get(cell.variant)
     if recipe is None:
-        raise ConfigError(
-            f"no variant {cell.variant!r} for {cell.dataset}; there are {', '.join(entries)}"
-        )
+        raise ConfigError(f"no variant {cell.variant!r} for {cell.dataset}; there are {', '.join(entries)}")
     if cell.budget not in recipe.steps:
         raise ConfigError(
             f"{cell.variant} has no budget {cell.budget!r}; there are {', '.join(recipe.steps)}"

@@ -51,11 +51,9 @@ def stem_side(image: ImageShape) -> tuple[int, int]:
 def _norm(kind: str, channels: int) -> nn.Module:
     # One group over channels and pixels, with a gain and a bias per channel, is the layer norm of the
     # WGAN-GP authors; nn.LayerNorm would have one per pixel.
-    return {
-        "batch": lambda: nn.BatchNorm2d(channels),
-        "layer": lambda: nn.GroupNorm(1, channels),
-        "none": nn.Identity,
-    }[kind]()
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
 
 
 class ConvolutionalGenerator(nn.Module):
@@ -70,7 +68,11 @@ class ConvolutionalGenerator(nn.Module):
         self.stem_norm = nn.BatchNorm2d(channels[0]) if params.stem_norm else nn.Identity()
         layers: list[nn.Module] = [nn.ReLU()]
         for wide, narrow in zip(channels, channels[1:], strict=False):
-            layers += [self._double(wide, narrow, params.kernel, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()]
+            layers += [
+                self._double(wide, narrow, params.kernel, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(),
+            ]
         layers += [self._double(channels[-1], image.channels, params.kernel, bias=True), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
@@ -97,7 +99,14 @@ class ConvolutionalCritic(nn.Module):
         for level, (narrow, wide) in enumerate(zip(channels, channels[1:], strict=False)):
             normalised = norm != "none" and level > 0
             layers.append(
-                nn.Conv2d(narrow, wide, params.kernel, stride=2, padding=(params.kernel - 1) // 2, bias=not normalised)
+                nn.Conv2d(
+                    narrow,
+                    wide,
+                    params.kernel,
+                    stride=2,
+                    padding=(params.kernel - 1) // 2,
+                    bias=not normalised,
+                )
             )
             if normalised:
                 layers.append(_norm(norm, wide))

@@ -29,7 +29,5 @@ class GANParams(VariantParams):
         from gan.objectives import NonSaturating
 
         generator = MLPGenerator(image, self.z_dim, hidden=self.hidden, activation=self.activation)
-        critic = MLPCritic(
-            image, hidden=self.hidden, activation=self.activation, dropout=self.critic_dropout
-        )
+        critic = MLPCritic(image, hidden=self.hidden, activation=self.activation, dropout=self.critic_dropout)
         return Gan(generator, critic, NonSaturating())

@@ -37,6 +37,4 @@ class WGANParams(VariantParams):
         from gan.objectives import Wasserstein
 
         pair = build_pair(self.networks, image, self.z_dim, critic_norm=self.critic_norm)
-        return Gan(
-            *pair, Wasserstein(self.critic_steps, clip=self.clip, warmup=self.warmup == "author")
-        )
+        return Gan(*pair, Wasserstein(self.critic_steps, clip=self.clip, warmup=self.warmup == "author"))

@@ -1,0 +1,84 @@
+"""Stage `code`: per roster entry, a hash of the code that makes its weights.
+
+The hash is over the syntax trees, without docstrings, of `pipeline.train`, of the entry's kind, and of
+every module of `gan` that these import, directly or not. So a comment retrains nothing, and a change
+in one variant's file retrains that variant. Left out are the roster and the configuration: they
+import every variant, and what they read of params.yaml is a dependency of `train` by itself.
+"""
+
+import ast
+import hashlib
+from pathlib import Path
+
+from gan.config import Params
+from gan.files import write_json
+from pipeline.stage import run_stage
+
+ROOTS = ["pipeline.train"]
+LEFT_OUT = {"gan", "gan.config", "gan.card", "gan.variants"}
+OUT = Path("build/code")
+
+
+def main(params: Params, _: str) -> None:
+    """Write build/code/ENTRY.json for every selected entry."""
+    for variant in params.select.variants:
+        kinds = {
+            type(params.recipes[dataset][variant].method).__module__ for dataset in params.select.datasets
+        }
+        modules = {name: digest_of(name) for name in sorted(reachable([*ROOTS, *kinds]))}
+        digest = hashlib.sha256(repr(sorted(modules.items())).encode()).hexdigest()
+        write_json(OUT / f"{variant}.json", {"digest": digest, "modules": modules})
+
+
+def reachable(roots: list[str]) -> set[str]:
+    """Find the roots and the modules of `gan` that they import, directly or not."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [other for other in imports_of(name) if other not in LEFT_OUT]
+    return found
+
+
+def imports_of(name: str) -> set[str]:
+    """Names of the modules of `gan` that a module imports, anywhere in its text."""
+    names: set[str] = set()
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == "gan" and _source(name) is not None}
+
+
+def digest_of(name: str) -> str:
+    """SHA-256 of a module's syntax tree; comments, docstrings and layout don't enter it."""
+    tree = _tree(name)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _tree(name: str) -> ast.Module:
+    source = _source(name)
+    if source is None:
+        raise ModuleNotFoundError(name)
+    return ast.parse(source.read_text(encoding="utf-8"))
+
+
+def _source(name: str) -> Path | None:
+    """File of a module, found without importing it; None for a name that is no module."""
+    path = Path(*name.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+if __name__ == "__main__":
+    run_stage(main, "")

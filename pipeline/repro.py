@@ -1,0 +1,176 @@
+"""Runs what the selected study lacks: `make repro`.
+
+`dvc repro` runs one stage after the other. Cells don't depend on one another, so they are run side by
+side here, each by `dvc repro --single-item`, which takes no lock on shared stages; the result is the
+same. Shared stages come first, and a plain `dvc repro` last, which finds every cell done.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from gan.config import load_params
+from gan.errors import ConfigError
+from pipeline import tracking
+from pipeline.stage import PARAMS, Cell, report_error, selected_cells
+
+SHARED_STAGES = ["download", "convert", "evaluator", "reference", "code"]
+CELL_STAGES = ["train", "sample", "evaluate", "register"]
+LOGS = Path("build/logs")
+BUSY = re.compile(r"is busy|Unable to acquire lock|cannot perform the command because another")
+
+
+@dataclass
+class Progress:
+    """What one cell is doing, for those who watch."""
+
+    stage: str = "waiting"
+    detail: str = ""
+    seconds: float = 0.0
+    failed: bool = False
+
+
+def main() -> None:
+    """Run the study, JOBS cells at a time (default: as many as there are cores)."""
+    try:
+        code = repro(jobs=int(os.environ.get("JOBS") or os.cpu_count() or 1))
+    except (ConfigError, OSError) as error:
+        code = report_error(error)
+    raise SystemExit(code)
+
+
+def repro(jobs: int) -> int:
+    """Bring the selected study up to date; 0 when it is."""
+    console = Console(stderr=True)
+    params = load_params(PARAMS)
+    cells = selected_cells(params)
+    began = time.monotonic()
+    if not stale_stages():
+        print("nothing to do: every stage of the selected study is up to date")
+        return say_where(params.select.report)
+    console.print(f"{len(cells)} cells, {jobs} at a time; logs in {LOGS}/")
+    with console.status("preparing the MLflow database"):
+        tracking.prepare_database()
+    if subprocess.run([*dvc("repro"), *SHARED_STAGES], check=False).returncode != 0:
+        print(
+            "error: a shared stage failed, see above; mend it and run the same command again", file=sys.stderr
+        )
+        return 1
+    stale = stale_stages()
+    waiting = [cell for cell in cells if any(f"{stage}@{cell.key}" in stale for stage in CELL_STAGES)]
+    failed = run_cells(waiting, jobs, console)
+    for cell in failed:
+        print(f"error: {cell.key} failed; its log is {LOGS / cell.key}.log", file=sys.stderr)
+        print("".join(f"  {line}\n" for line in last_lines(cell, 5)), end="", file=sys.stderr)
+    if failed:
+        return 1
+    if (final := subprocess.run(dvc("repro"), check=False)).returncode != 0:
+        return final.returncode
+    print(f"\ndone in {time.monotonic() - began:.0f} s")
+    return say_where(params.select.report)
+
+
+def say_where(report: str) -> int:
+    """Print where the results are, and how to look at them."""
+    print(f"report: {Path(report, 'index.html').absolute()}")
+    print("runs and models: make ui")
+    return 0
+
+
+def dvc(*arguments: str) -> list[str]:
+    """Command line of DVC in this very environment."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def stale_stages() -> dict[str, Any]:
+    """Stages whose dependencies, parameters, command or outputs have changed, as `dvc status` sees them."""
+    answer = subprocess.run(dvc("status", "--json"), capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise ConfigError(
+            f"dvc status failed: {(answer.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+        )
+    stale: dict[str, Any] = json.loads(answer.stdout)
+    return stale
+
+
+def run_cells(cells: list[Cell], jobs: int, console: Console) -> list[Cell]:
+    """Run the stages of cells, `jobs` cells at a time; return those that failed."""
+    if not cells:
+        return []
+    LOGS.mkdir(parents=True, exist_ok=True)
+    progress = {cell.key: Progress() for cell in cells}
+    with ThreadPoolExecutor(jobs) as pool, Live(console=console, transient=True) as live:
+        futures = [pool.submit(run_cell, cell, progress[cell.key], console) for cell in cells]
+        while not all(future.done() for future in futures):
+            for cell in cells:
+                progress[cell.key].detail = (last_lines(cell, 1) or [""])[0][:60]
+            if console.is_terminal:
+                live.update(table_of(progress))
+            time.sleep(0.5)
+        for future in futures:
+            future.result()
+    return [cell for cell in cells if progress[cell.key].failed]
+
+
+def run_cell(cell: Cell, progress: Progress, console: Console) -> None:
+    """Run a cell's stages in order, each by itself; the first failure ends it."""
+    began = time.monotonic()
+    log = LOGS / f"{cell.key}.log"
+    log.unlink(missing_ok=True)
+    for stage in CELL_STAGES:
+        progress.stage = stage
+        if run_single(f"{stage}@{cell.key}", log) != 0:
+            progress.failed = True
+            break
+    progress.seconds = time.monotonic() - began
+    outcome = f"failed in {progress.stage}" if progress.failed else "done"
+    progress.stage = outcome
+    console.print(f"{cell.key}: {outcome}, {progress.seconds:.0f} s", highlight=False)
+
+
+def run_single(stage: str, log: Path) -> int:
+    """Run one stage, its output into a log; wait where another DVC holds a lock."""
+    for wait in (1, 2, 4, 8, 0):
+        with log.open("ab") as stream:
+            start = stream.tell()
+            command = dvc("repro", "--single-item", stage)
+            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+        said = log.read_bytes()[start:].decode(errors="replace")
+        if code == 0 or not BUSY.search(said):
+            break
+        time.sleep(wait)
+    return code
+
+
+def last_lines(cell: Cell, n: int) -> list[str]:
+    """Last lines of a cell's log that say something."""
+    log = LOGS / f"{cell.key}.log"
+    if not log.is_file():
+        return []
+    lines = [line.strip() for line in log.read_bytes()[-4096:].decode(errors="replace").splitlines()]
+    return [line for line in lines if line][-n:]
+
+
+def table_of(progress: dict[str, Progress]) -> Table:
+    """Lay out what every cell is doing."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("cell", "stage", "last line of its log"):
+        table.add_column(heading, no_wrap=True)
+    for key, state in progress.items():
+        table.add_row(key, state.stage, state.detail)
+    return table
+
+
+if __name__ == "__main__":
+    main()

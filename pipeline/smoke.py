@@ -1,0 +1,111 @@
+"""Runs the whole pipeline for a few steps in a throw-away copy: `make smoke`.
+
+The copy has its own DVC cache, MLflow database and checkpoints, so that the checkout stays as it is; only
+the report is kept, in build/smoke/.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gan.config import load_params
+from gan.errors import ConfigError, GanError
+from pipeline.stage import PARAMS, Cell, report_error
+
+REPRO = [sys.executable, "-m", "pipeline.repro"]
+GANTRY = [sys.executable, "-m", "pipeline.cli"]
+KEPT = Path("build/smoke")
+# What a run leaves in a checkout, by name; the rest is copied.
+LEFT_BEHIND = (
+    ".git", ".venv", ".ckpt", "__pycache__", ".*_cache", "*.egg-info", "build", "lmdb", "raw",
+    "*-*-*-[0-9]*", "mlflow.db*", "mlartifacts", "cache", "tmp", "config.local",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the checks one after the other; the first that fails ends it, with exit code 1."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="gantry-smoke-") as folder:
+            check_copy(Path(folder) / "copy")
+    except (GanError, OSError) as error:
+        raise SystemExit(report_error(error)) from error
+    except subprocess.CalledProcessError as error:
+        print(f"error: smoke: {' '.join(error.cmd[1:])} ended with {error.returncode}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def check_copy(copy: Path) -> None:
+    """Copy the checkout, cut its study down and see that the pipeline does what it promises."""
+    began = time.monotonic()
+
+    def say(claim: str) -> None:
+        print(f"smoke, {time.monotonic() - began:.0f} s: {claim}", flush=True)
+
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+    (copy / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    cells = select_smoke(copy / PARAMS)
+    say(f"{cells} cells, from download to report")
+    run(REPRO, copy)
+    rows = json.loads((copy / "reports/leaderboard.json").read_text(encoding="utf-8"))
+    require(len(rows) == cells, f"the leaderboard has {len(rows)} rows, not {cells}")
+    say("a second run finds nothing to do")
+    require("nothing to do" in run(REPRO, copy), "the second run ran a stage")
+    say("a cell that registers again adds no version")
+    before = run([*GANTRY, "models", "--json"], copy)
+    first = Cell(*(rows[0][axis] for axis in ("dataset", "variant", "budget", "seed")))
+    run([sys.executable, "-m", "pipeline.register", first.key], copy)
+    require(run([*GANTRY, "models", "--json"], copy) == before, "the registry has changed")
+    say("a registered generator is sampled in an empty directory")
+    empty = copy.parent / "empty"
+    empty.mkdir()
+    grids = []
+    for name in ("one.png", "two.png"):
+        run(
+            [*GANTRY, "sample", "--model", f"{first.model_name}@latest", "-n", "16", "--out", name],
+            empty,
+            database=copy / "mlflow.db",
+        )
+        grids.append((empty / name).read_bytes())
+    require(grids[0] == grids[1], "equal seeds gave unequal samples")
+    shutil.rmtree(KEPT, ignore_errors=True)
+    shutil.copytree(copy / "reports", KEPT)
+    say(f"all is well; report: {KEPT / 'index.html'}")
+
+
+def select_smoke(path: Path) -> int:
+    """Give every selected cell the budget `smoke`; return how many cells there are."""
+    text = path.read_text(encoding="utf-8")
+    select = load_params(path).select
+    line = f"budgets: [{', '.join(select.budgets)}]"
+    require(text.count(line) == 1, f"{path}: expected {line!r} once")
+    path.write_text(text.replace(line, "budgets: [smoke]"), encoding="utf-8")
+    return len(select.datasets) * len(select.variants) * len(select.seeds)
+
+
+def run(command: list[str], folder: Path, database: Path | None = None) -> str:
+    """Run a command in a folder, without the caller's databases and checkpoints; return what it printed."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MLFLOW_TRACKING_URI", "GAN_CKPT_DIR")
+    }
+    if database is not None:
+        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
+    return subprocess.run(
+        command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def require(claim: bool, otherwise: str) -> None:
+    """Raise ConfigError, naming what was found, when a claim doesn't hold."""
+    if not claim:
+        raise ConfigError(f"smoke: {otherwise}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Objectives: what they compute with a critic, when they train it, how they constrain it."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from gan.objectives import NonSaturating, Wasserstein
+from gan.penalties import Penalised
+
+
+class MeanCritic(nn.Module):
+    """D(x) = the mean of x."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1).mean(1)
+
+
+REAL = torch.tensor([0.0, math.log(3)]).view(2, 1, 1, 1)
+FAKE = torch.tensor([math.log(3), -math.log(7)]).view(2, 1, 1, 1)
+
+
+def test_non_saturating_logs_the_mean_logits_of_both_sides():
+    loss, scalars = NonSaturating().critic_loss(MeanCritic(), REAL, FAKE)
+    expected = -(math.log(1 / 2) + math.log(3 / 4)) / 2 - (math.log(1 / 4) + math.log(7 / 8)) / 2
+    assert_close(loss.item(), expected)
+    assert_close(scalars["critic/real"].item(), math.log(3) / 2)
+    assert_close(scalars["critic/fake"].item(), (math.log(3) - math.log(7)) / 2)
+
+
+def test_wasserstein_critic_descends_fake_minus_real_and_logs_real_minus_fake():
+    loss, scalars = Wasserstein(1).critic_loss(MeanCritic(), REAL, FAKE)
+    estimate = math.log(3) / 2 - (math.log(3) - math.log(7)) / 2
+    assert_close(loss.item(), -estimate)
+    assert_close(scalars["critic/wasserstein"].item(), estimate)
+
+
+def test_wasserstein_adds_its_penalty_to_the_loss_and_not_to_the_estimate():
+    def penalty(critic, real, fake):
+        return Penalised(torch.tensor(7.0), torch.tensor([2.0, 4.0]))
+
+    loss, scalars = Wasserstein(1, penalty=penalty).critic_loss(MeanCritic(), REAL, FAKE)
+    estimate = math.log(7) / 2
+    assert_close(loss.item(), 7.0 - estimate)
+    assert_close(scalars["loss/critic"].item(), 7.0 - estimate)
+    assert_close(scalars["critic/wasserstein"].item(), estimate)
+    assert scalars["critic/penalty"].item() == 7.0
+    assert scalars["critic/gradient_norm"].item() == 3.0
+
+
+def test_wasserstein_generator_raises_the_score_of_its_fakes():
+    loss, _ = Wasserstein(1).generator_loss(MeanCritic(), FAKE)
+    assert_close(loss.item(), -(math.log(3) - math.log(7)) / 2)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_without_warmup_every_generator_step_has_the_same_number_of_critic_steps(steps):
+    objective = Wasserstein(steps)
+    assert {objective.critic_steps(step) for step in range(1200)} == {steps}
+
+
+def test_the_authors_warmup_is_100_for_25_steps_and_at_every_500th():
+    objective = Wasserstein(5, warmup=True)
+    long = [step for step in range(1600) if objective.critic_steps(step) == 100]
+    assert long == [*range(25), 500, 1000, 1500]
+    assert {objective.critic_steps(step) for step in range(1600)} == {5, 100}
+
+
+def test_clip_covers_every_parameter_of_the_critic_and_no_buffer():
+    critic = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.fill_(0.5)
+        critic[1].bias.fill_(-0.005)
+    Wasserstein(1, clip=0.01).after_critic_step(critic)
+    assert critic[0].weight.unique().tolist() == pytest.approx([0.01])
+    assert critic[1].weight.unique().tolist() == pytest.approx([0.01])  # the gain, crushed from 0.5
+    assert critic[1].bias.unique().tolist() == pytest.approx([-0.005])  # inside: left alone
+    assert critic[1].running_var.unique().tolist() == [1.0]
+
+
+def test_scalars_carry_no_graph():
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(1, 1), nn.Flatten(0))
+    for objective in (NonSaturating(), Wasserstein(1)):
+        _, scalars = objective.critic_loss(critic, REAL, FAKE)
+        _, more = objective.generator_loss(critic, FAKE)
+        assert not any(value.requires_grad for value in {**scalars, **more}.values())

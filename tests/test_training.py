@@ -1,0 +1,133 @@
+"""The loop's own arithmetic: the average, the schedule, the marks, the guard against divergence."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from gan.contract import Gan, ImageShape, SchedulePoint, TrainParams, VariantParams
+from gan.errors import TrainingDiverged
+from gan.objectives import NonSaturating
+from gan.training import (
+    new_train_state,
+    preview,
+    read_scalars,
+    set_learning_rates,
+    spread,
+    training_steps,
+    update_average,
+)
+
+TRAIN = TrainParams(
+    precision="fp32", num_threads=1, channels_last=False, ema_exponent=2.0, log_points=2, previews=1
+)
+
+
+class Toy(VariantParams):
+    """One weight on each side: G(z) = w z, D(x) = v x."""
+
+    def build(self, image: ImageShape) -> Gan:
+        generator = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Unflatten(1, (1, 1, 1)))
+        critic = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False), nn.Flatten(0))
+        return Gan(generator, critic, NonSaturating())
+
+
+def toy_state(steps=10, **changes):
+    adam = {"kind": "adam", "lr": 0.1, "betas": (0.0, 0.9)}
+    method = Toy.model_validate(
+        {
+            "kind": "toy",
+            "z_dim": 1,
+            "noise": "normal",
+            "batch_size": 2,
+            "generator_optimizer": adam,
+            "critic_optimizer": adam,
+            "generator_noise": "fresh",
+            "schedule": [],
+            **changes,
+        }
+    )
+    return new_train_state(
+        method, ImageShape(1, 1, 1), TRAIN, steps=steps, seed=0, device=torch.device("cpu")
+    )
+
+
+def ones():
+    while True:
+        yield torch.ones(2, 1, 1, 1)
+
+
+def test_the_first_step_replaces_the_average_and_later_ones_enter_with_the_stated_weight():
+    state = toy_state()
+    averaged, newest = state.averaged[0].weight, state.gan.generator[0].weight
+    expected = []
+    for step, value in enumerate([5.0, 1.0, 2.0]):
+        state.step = step
+        newest.data.fill_(value)
+        update_average(state)
+        expected.append(averaged.item())
+    # exponent 2: weights 1 - 0, 1 - 1/4, 1 - 4/9
+    second = 5.0 + (1.0 - 5.0) * 3 / 4
+    assert expected == pytest.approx([5.0, second, second + (2.0 - second) * 5 / 9])
+
+
+def test_scheduled_rates_hold_from_their_fraction_of_the_run_on():
+    points = [{"from": 0.5, "critic_lr": 0.02}, {"from": 0.25, "generator_lr": 0.03}]
+    state = toy_state(steps=8, schedule=points)
+    seen = []
+    for state.step in range(8):
+        set_learning_rates(state)
+        seen.append(
+            (state.generator_optimizer.param_groups[0]["lr"], state.critic_optimizer.param_groups[0]["lr"])
+        )
+    assert seen == [(0.1, 0.1)] * 2 + [(0.03, 0.1)] * 2 + [(0.03, 0.02)] * 4
+
+
+def test_a_rate_that_a_point_leaves_out_stays_as_it_was():
+    point = SchedulePoint.model_validate({"from": 0.5, "critic_lr": 0.0})
+    assert point.generator_lr is None and point.critic_lr == 0.0
+
+
+@pytest.mark.parametrize("law", ["fresh", "reuse"])
+def test_generator_noise_decides_whether_the_generator_draws_its_own(law):
+    state = toy_state(generator_noise=law)
+    drawn = []
+    state.gan.generator.register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[0]))
+    next(training_steps(state, ones()))
+    assert len(drawn) == (2 if law == "fresh" else 1)
+    if law == "fresh":
+        assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_reused_fakes_give_the_generator_the_gradient_of_its_loss():
+    state = toy_state(generator_noise="reuse")
+    w = state.gan.generator[0].weight.item()
+    drawn = []
+    state.gan.generator.register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[0]))
+    next(training_steps(state, ones()))
+    noise, v = drawn[0].flatten(), state.gan.critic[1].weight.item()
+    # L = mean softplus(-v w z), dL/dw = mean -v z sigmoid(-v w z), at the critic's new weight
+    expected = (-v * noise * torch.sigmoid(-v * w * noise)).mean()
+    assert_close(state.gan.generator[0].weight.grad.flatten()[0], expected)
+
+
+def test_marks_are_evenly_spread_and_end_with_the_last_step():
+    assert sorted(spread(4, 10)) == [2, 5, 8, 10]
+    assert sorted(spread(200, 3)) == [1, 2, 3]
+    assert max(spread(7, 1000)) == 1000 and len(spread(7, 1000)) == 7
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_scalar_that_is_not_finite_stops_the_run_and_is_named(value):
+    with pytest.raises(TrainingDiverged, match="loss/critic is .* at step 7"):
+        read_scalars({"loss/generator": torch.tensor(1.0), "loss/critic": torch.tensor(value)}, 7)
+
+
+def test_previews_show_the_same_noise_and_change_nothing_of_the_run():
+    with_previews, without = toy_state(), toy_state()
+    for _ in training_steps(with_previews, ones()):
+        preview(with_previews)
+    for _ in training_steps(without, ones()):
+        pass
+    assert_close(with_previews.state_dict(), without.state_dict(), rtol=0, atol=0)
+    assert torch.equal(preview(with_previews), preview(without))
