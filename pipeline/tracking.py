@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what fails is raised too, and said once
 }
 UI = "http://127.0.0.1:5000"  # where `make ui` serves the checkout's database
@@ -76,6 +77,22 @@ def connect() -> MlflowClient:
     mlflow.set_registry_uri(uri)
     client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     return client
+
+
+@contextmanager
+def mlflow_session() -> Iterator[MlflowClient]:
+    """Open MLflow for work that fails without it. Raises ConnectionError where MLflow fails."""
+    uri = tracking_uri()
+    mlflow = load_mlflow()
+    try:
+        yield connect()
+    except mlflow.MlflowException as error:
+        reason = _without_password(str(error).splitlines()[0])
+        raise ConnectionError(f"MLflow at {_without_password(uri)} failed: {reason}") from error
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 # ---- where the database lies
@@ -430,7 +447,7 @@ class Run:
     def _warn(self, reason: str) -> None:
         if not self._broken:
             self._broken = True
-            reason = re.sub(r"//[^/@\s]*@", "//", reason)[:200]  # a URI may hold a password
+            reason = _without_password(reason)[:200]
             message = f"warning: MLflow failed, training goes on: {reason}; `gantry sync` fills the gap"
             print(message, file=sys.stderr)
 

@@ -1,0 +1,26 @@
+"""Stage `register`: a scored model becomes a version in MLflow's registry, its run gets the scores.
+
+The out holds no version number and no run id, which differ between databases: a restored out is true
+in each. A lost database is refilled by `gantry sync`.
+"""
+
+import logging
+
+from gan.config import Params
+from gan.files import write_json
+from pipeline.publish import publish_cell
+from pipeline.stage import parse_cell, run_stage
+from pipeline.tracking import mlflow_session
+
+
+def main(params: Params, key: str) -> None:
+    """Register models/KEY and write build/registered/KEY.json."""
+    cell = parse_cell(key, params)
+    with mlflow_session() as client:
+        version = publish_cell(client, cell, params)
+    logging.info("%s is version %s of %s", key, version.version, version.model)
+    write_json(cell.registered, {"model": version.model, "weights_sha256": version.weights_sha256})
+
+
+if __name__ == "__main__":
+    run_stage(main)
