@@ -162,7 +162,7 @@ def _unknown_selections(raw: CommentedMap) -> Iterator[Fault]:
                 continue
             steps = entries[variant].get("steps") if isinstance(entries[variant], Mapping) else None
             for budget_position, budget in names("budgets"):
-                if isinstance(steps, Mapping) and budget not in steps:
+                if isinstance(steps, Mapping) and budget not in steps and budget in get_args(Budget):
                     yield (
                         ("select", "budgets", budget_position),
                         f"{variant} on {dataset} has no budget {budget!r}; it has {', '.join(steps)}",
