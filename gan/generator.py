@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gan.card import MAX_FAULTS_SHOWN, MAX_WEIGHT_BYTES, Card, Weights, read_card, read_weights
+from gan.contract import ImageShape, VariantParams
 from gan.errors import ConfigError, DataError, TrainingDiverged
 from gan.files import sha256_of, write_bytes
 from gan.sampling import draw_noise, generate_images
@@ -78,6 +79,14 @@ def build_without_memory(card: Card) -> nn.Module:
             f"{card.key}: the card asks for {size} bytes of weights; {MAX_WEIGHT_BYTES} is the limit"
         )
     return generator
+
+
+def count_parameters(method: VariantParams, image: ImageShape) -> tuple[int, int]:
+    """Count the trained numbers of a variant's generator and critic, without making either."""
+    with torch.device("meta"):
+        gan = method.build(image)
+    generator, critic = (sum(p.numel() for p in network.parameters()) for network in gan[:2])
+    return generator, critic
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:

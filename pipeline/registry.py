@@ -89,25 +89,30 @@ def crown(client: MlflowClient, dataset: str, best: Version) -> Version:
 def list_models(client: MlflowClient) -> list[Version]:
     """Every version of every registered model, by name, newest first."""
     names = sorted(model.name for model in _pages(client.search_registered_models))
-    return [version for name in names for version in _versions(client, name)]
+    return [version for name in names for version in list_versions(client, name)]
 
 
-def find_model(client: MlflowClient, name: str, reference: str) -> Version:
-    """Look up a version by number, alias or `latest`. Raises ConfigError saying what there is instead."""
+def list_versions(client: MlflowClient, name: str) -> list[Version]:
+    """Versions of one model, newest first; none when there is no such model."""
     mlflow = load_mlflow()
     try:
-        if reference == LATEST:
-            return next(iter(_versions(client, name)))
-        if reference.isdecimal():
-            found = client.get_model_version(name, reference)
-        else:
-            found = client.get_model_version_by_alias(name, reference)
         aliases = client.get_registered_model(name).aliases
     except mlflow.MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        raise ConfigError(f"no model {name}@{reference}; {_what_there_is(client)}") from error
-    return _describe(found, aliases)
+        return []
+    found = client.search_model_versions(f"name = '{name}'")
+    newest = max((str(version.version) for version in found), key=int, default="")
+    versions = [_describe(version, aliases | {LATEST: newest}) for version in found]
+    return sorted(versions, key=lambda version: -version.version)
+
+
+def find_model(client: MlflowClient, name: str, reference: str) -> Version:
+    """Look up a version by number, alias or `latest`. Raises ConfigError saying what there is instead."""
+    for version in list_versions(client, name):
+        if reference in (str(version.version), *version.aliases):
+            return version
+    raise ConfigError(f"no model {name}@{reference}; {_what_there_is(client)}")
 
 
 def find_version_of(client: MlflowClient, name: str, weights_sha256: str) -> Version:
@@ -253,12 +258,6 @@ def _version_tags(card: Card, metrics: Mapping[str, float]) -> dict[str, str]:
     return identity | {name: repr(float(value)) for name, value in plain_metrics(metrics).items()}
 
 
-def _versions(client: MlflowClient, name: str) -> list[Version]:
-    aliases = client.get_registered_model(name).aliases
-    found = [_describe(version, aliases) for version in client.search_model_versions(f"name = '{name}'")]
-    return sorted(found, key=lambda version: -version.version)
-
-
 def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
     return Version(
         model=found.name,
@@ -284,7 +283,7 @@ def _pages(search: Any) -> Iterator[Any]:
 
 def _what_there_is(client: MlflowClient) -> str:
     known = [
-        f"{version.model}@{'|'.join([*version.aliases, str(version.version)])}"
+        f"{version.model}@{'|'.join([str(version.version), *version.aliases])}"
         for version in list_models(client)
     ]
     return f"there are {', '.join(known[:20])}" if known else "nothing is registered here; run 'make repro'"

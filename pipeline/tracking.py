@@ -80,9 +80,15 @@ def connect() -> MlflowClient:
 
 
 @contextmanager
-def mlflow_session() -> Iterator[MlflowClient]:
-    """Open MLflow for work that fails without it. Raises ConnectionError where MLflow fails."""
+def mlflow_session(*, create: bool = True) -> Iterator[MlflowClient]:
+    """Open MLflow for work that fails without it. Raises ConnectionError where MLflow fails.
+
+    With `create=False` a database that isn't there is a ConfigError, for those who only read.
+    """
     uri = tracking_uri()
+    database = sqlite_path(uri)
+    if not create and database is not None and not database.is_file():
+        raise ConfigError(f"{database}: no MLflow database; run 'make repro', or set MLFLOW_TRACKING_URI")
     mlflow = load_mlflow()
     try:
         yield connect()

@@ -1,0 +1,358 @@
+"""Owns the command `gantry`: what a person asks for by name. Torch and MLflow are loaded where used."""
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan import __version__
+from gan.card import Card
+from gan.config import Params, load_params
+from gan.errors import ConfigError, GanError
+from gan.files import replaced_atomically
+from pipeline.stage import PARAMS, Cell, check_dataset, report_error, selected_cells
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMATS = ("png", "npy", "png-dir")
+
+
+class _Group(click.Group):
+    """Ends with one line per fault and the exit code that belongs to it, as the stages do."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has seen enough; click ends quietly
+        except (GanError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            raise SystemExit(report_error(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gantry")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Train, compare and draw from generative adversarial networks.
+
+    Training is run by `make repro` or `dvc repro`; this command looks at what is there, picks what is to
+    be run, and draws images. MLflow's database is the checkout's own, or the one that
+    MLFLOW_TRACKING_URI names.
+    """
+
+
+@main.command()
+@click.option("--default", is_flag=True, help="Fail when the selection isn't that of studies/default.yaml.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(default: bool, as_json: bool) -> None:
+    """Check params.yaml and list the cells that it selects."""
+    params = load_params(PARAMS)
+    if default:
+        from pipeline.studies import check_default
+
+        check_default(params.select)
+    cells = selected_cells(params)
+    if as_json:
+        _print_json({"cells": [cell.key for cell in cells], "report": params.select.report})
+        return
+    for cell in cells:
+        click.echo(cell.key)
+    click.echo(f"params.yaml is valid; it selects {_count(len(cells), 'cell')}", err=True)
+
+
+@main.command()
+@click.option("--dataset", help="Data set whose recipes are listed; default: the first of the selection.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def variants(dataset: str | None, as_json: bool) -> None:
+    """List the roster: papers, losses, sizes, steps."""
+    params = load_params(PARAMS)
+    rows = _roster(params, check_dataset(dataset or params.select.datasets[0], params))
+    if as_json:
+        _print_json(rows)
+        return
+    header = ("name", "profile", "kind", "generator", "critic", "critic steps", "steps", "paper", "loss")
+    lines = [
+        (
+            row["name"],
+            row["profile"],
+            row["kind"],
+            f"{row['generator_parameters']:,}",
+            f"{row['critic_parameters']:,}",
+            row["critic_steps"],
+            " ".join(f"{budget} {count}" for budget, count in row["steps"].items()),
+            row["paper"],
+            row["loss"],
+        )
+        for row in rows
+    ]
+    _print_table(header, lines)
+
+
+def _roster(params: Params, dataset: str) -> list[dict[str, Any]]:
+    from gan.generator import count_parameters
+
+    rows = []
+    for name, recipe in params.recipes[dataset].items():
+        generator, critic = count_parameters(recipe.method, params.datasets[dataset].shape)
+        rows.append(
+            {
+                "name": name,
+                "kind": recipe.method.kind,
+                "profile": recipe.profile,
+                "paper": recipe.method.paper,
+                "loss": recipe.method.loss,
+                "generator_parameters": generator,
+                "critic_parameters": critic,
+                "critic_steps": getattr(recipe.method, "critic_steps", 1),
+                "batch_size": recipe.method.batch_size,
+                "steps": dict(recipe.steps),
+            }
+        )
+    return rows
+
+
+@main.command()
+@click.argument("name")
+def select(name: str) -> None:
+    """Put a study's selection into params.yaml.
+
+    NAME stands for studies/NAME.yaml; `default` goes back to the committed selection. Comments and every
+    other line of params.yaml stay as they are.
+    """
+    from pipeline.studies import select_study
+
+    select_study(name, PARAMS)
+    count = len(selected_cells(load_params(PARAMS)))
+    click.echo(f"params.yaml selects study {name}: {_count(count, 'cell')}; run 'make repro'", err=True)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(as_json: bool) -> None:
+    """List registered models: versions, aliases, scores."""
+    from pipeline import registry
+    from pipeline.tracking import mlflow_session
+
+    with mlflow_session(create=False) as client:
+        versions = registry.list_models(client)
+    if as_json:
+        _print_json([version.as_dict() for version in versions])
+        return
+    if not versions:
+        click.echo("nothing is registered; run 'make repro', or 'gantry sync' for what was trained", err=True)
+        return
+    scores = sorted({name for version in versions for name in version.metrics})
+    lines = [
+        (
+            version.model,
+            version.version,
+            ", ".join(version.aliases),
+            *(f"{version.metrics[name]:.4g}" if name in version.metrics else "" for name in scores),
+            version.key,
+            version.weights_sha256[:12],
+        )
+        for version in versions
+    ]
+    _print_table(("model", "version", "aliases", *scores, "cell", "weights"), lines)
+
+
+@main.command()
+@click.option(
+    "--model",
+    required=True,
+    metavar="NAME[@REF]|FOLDER",
+    help="A registered model with a version number, an alias or `latest` (the default), or a model's folder.",
+)
+@click.option("-n", "count", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Images.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Equal seeds give equal images.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("samples.png"),
+    show_default=True,
+    help="File to write, or folder for png-dir.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="png",
+    show_default=True,
+    help="One grid, one uint8 array (N, C, H, W), or a file for each image.",
+)
+@click.option("--force", is_flag=True, help="Overwrite what is there.")
+def sample(model: str, count: int, seed: int, out: Path, format_: str, force: bool) -> None:
+    """Draw images from a registered model.
+
+    Its weights are compared with the digest it was registered with.
+
+    \b
+    gantry sample --model mnist_tiny-dcgan@latest -n 64 --seed 0 --out grid.png
+    gantry sample --model mnist_tiny@champion -n 1000 --format npy --out images.npy
+    gantry sample --model models/mnist_tiny-dcgan-quick-0
+
+    It needs no checkout where MLFLOW_TRACKING_URI is set. No code of the registry is run.
+    """  # noqa: D301
+    if not force and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise FileExistsError(f"{out}: exists; give --force to overwrite it, or another --out")
+    with _model_folder(model) as folder:
+        images, card = _draw(folder, count, seed)
+    _write_images(images, out, format_)
+    size = "x".join(map(str, card.image))
+    click.echo(
+        f"{out}: {_count(count, 'image')} of {size} from {card.key}, weights {card.weights_sha256[:12]}"
+    )
+
+
+@contextmanager
+def _model_folder(model: str) -> Iterator[Path]:
+    """Yield a folder with card and weights: the one that is named, or a download that goes away again."""
+    if Path(model).is_dir() or "/" in model:
+        yield Path(model)
+        return
+    from pipeline import registry
+    from pipeline.tracking import mlflow_session
+
+    name, _, reference = model.partition("@")
+    with tempfile.TemporaryDirectory(prefix="gantry-") as folder:
+        with mlflow_session(create=False) as client:
+            version = registry.find_model(client, name, reference or registry.LATEST)
+            registry.download(client, version, Path(folder))
+        yield Path(folder)
+
+
+def _draw(folder: Path, count: int, seed: int) -> "tuple[Tensor, Card]":
+    import torch
+
+    from gan.generator import draw_images, load_generator
+
+    generator, card = load_generator(folder)
+    torch.set_num_threads(card.num_threads)  # sums differ in their last bits with the number of threads
+    return draw_images(generator, card, count, seed), card
+
+
+def _write_images(images: "Tensor", out: Path, format_: str) -> None:
+    from PIL import Image
+
+    from gan.sampling import image_grid
+
+    if format_ == "png-dir":
+        for index, image in enumerate(images):
+            with replaced_atomically(out / f"{index:05d}.png") as path:
+                Image.fromarray(image.permute(1, 2, 0).numpy().squeeze()).save(path, format="PNG")
+        return
+    if out.is_dir():
+        raise IsADirectoryError(f"{out}: is a folder; give --out a file's name, or take --format png-dir")
+    with replaced_atomically(out) as path:
+        if format_ == "npy":
+            import numpy as np
+
+            with path.open("wb") as stream:
+                np.save(stream, images.numpy())
+        else:
+            image_grid(images, columns=math.ceil(math.sqrt(len(images))), scale=2).save(path, format="PNG")
+
+
+@main.command()
+def sync() -> None:
+    """Write lost runs and models into MLflow again.
+
+    Runs, scores and models of the selection, wherever they are missing: for a database that was lost, is
+    new, or was down during training. What is there already stays; doing it twice adds nothing.
+    """
+    from pipeline.publish import choose_champions, crown_champions, publish_cell
+    from pipeline.tracking import find_experiment, mlflow_session, runs_url
+
+    params = load_params(PARAMS)
+    there, missing = _trained_cells(selected_cells(params))
+    for cell in missing:
+        click.echo(f"{cell.key}: not trained and scored here; run 'dvc repro evaluate@{cell.key}'", err=True)
+    with mlflow_session() as client:
+        for cell in _with_progress(there):
+            version = publish_cell(client, cell, params)
+            click.echo(f"{cell.key}: version {version.version} of {version.model}")
+        for champion in crown_champions(client, choose_champions(there, params)):
+            click.echo(f"champion of {champion.model}: {champion.key}")
+        for dataset in dict.fromkeys(cell.dataset for cell in there):
+            first = next(cell for cell in there if cell.dataset == dataset)
+            click.echo(runs_url(find_experiment(client, first)))
+
+
+def _trained_cells(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
+    there: list[Cell] = []
+    missing: list[Cell] = []
+    for cell in cells:
+        needed = (cell.model / "card.json", cell.metrics, cell.training)
+        (there if all(path.is_file() for path in needed) else missing).append(cell)
+    return there, missing
+
+
+def _with_progress(cells: Sequence[Cell]) -> Iterator[Cell]:
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(cells, description="syncing", console=Console(stderr=True), transient=True)
+
+
+@main.command()
+@click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
+@click.option("--readme", is_flag=True, help="Write README's results from the committed report instead.")
+@click.option("--check", "check_", is_flag=True, help="Fail when README's results differ from the report.")
+def report(open_: bool, readme: bool, check_: bool) -> None:
+    """Write the selected study's report.
+
+    A page, the leaderboard as CSV and JSON, and a picture of all variants.
+    """
+    from pipeline import report as reports
+
+    params = load_params(PARAMS)
+    if readme and check_:
+        raise ConfigError("--readme writes and --check compares; give one of them")
+    if readme:
+        reports.write_readme(params)
+        click.echo("README.md: results written")
+    elif check_:
+        reports.check_readme(params)
+        click.echo("README.md shows the results of the report", err=True)
+    else:
+        page = reports.write_report(params)
+        click.echo(page)
+        if open_:
+            click.launch(page.resolve().as_uri())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns, cut at the terminal's width where there is one."""
+    table = [[str(entry) for entry in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    limit = shutil.get_terminal_size((1000, 24)).columns
+    for row in table:
+        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip()[:limit])
+
+
+if __name__ == "__main__":
+    main()
