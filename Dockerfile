@@ -34,7 +34,7 @@ WORKDIR /gantry
 
 # Dependencies before code, so that an edit rebuilds seconds of this; torch is a layer of its own.
 COPY requirements.lock pyproject.toml ./
-ARG PIP_EXTRA_INDEX_URL=""
+ARG PIP_EXTRA_INDEX_URL
 ARG TORCH_SPEC="torch torchvision"
 # TORCH_SPEC holds several words.
 # hadolint ignore=SC2086
