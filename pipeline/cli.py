@@ -286,11 +286,12 @@ def sync() -> None:
         for cell in _with_progress(there):
             version = publish_cell(client, cell, params)
             click.echo(f"{cell.key}: version {version.version} of {version.model}")
-        for champion in crown_champions(client, choose_champions(there, params)):
+        champions = choose_champions(there, params)
+        for champion in crown_champions(client, champions):
             click.echo(f"champion of {champion.model}: {champion.key}")
-        for dataset in dict.fromkeys(cell.dataset for cell in there):
-            first = next(cell for cell in there if cell.dataset == dataset)
-            click.echo(runs_url(find_experiment(client, first)))
+        for dataset, chosen in champions.items():
+            experiment = find_experiment(client, next(cell for cell in there if cell.dataset == dataset))
+            click.echo(runs_url(experiment, best_first=f"results/{chosen['metric']}"))
 
 
 def _trained_cells(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:

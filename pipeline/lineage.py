@@ -81,19 +81,14 @@ def describe_run(cell: Cell, params: Params) -> str:
     recipe = find_recipe(cell, params)
     method = recipe.method
     paper = re.sub(r"arXiv:(\S+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", method.paper)
-    return f"""### {cell.variant} on {cell.dataset}
-
-{paper}. Loss: {method.loss}.
-
-| budget | generator steps | seed | profile | batch |
-|---|---|---|---|---|
-| {cell.budget} | {_steps(cell, params):,} | {cell.seed} | {recipe.profile} | {method.batch_size} |
-
-Train, score and register it again, in a checkout of the commit in the tag `git.sha`:
+    # MLflow folds all but the first lines away, so what a reader wants to copy stands there.
+    steps = f"{_steps(cell, params):,} generator steps"
+    return f"""**{cell.variant}** on {cell.dataset}, {steps}, seed {cell.seed}. Do it again:
 
     dvc repro register@{cell.key}
 
-Draw from it, anywhere:
+{paper}. Loss: {method.loss}. Profile {recipe.profile}, budget {cell.budget}, batches of {method.batch_size}.
+The commit is in the tag `git.sha`. Draw from the model, anywhere:
 
     gantry sample --model {cell.model_name}@latest -n 64 --seed 0 --out samples.png
 """

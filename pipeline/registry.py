@@ -149,12 +149,13 @@ def download(client: MlflowClient, version: Version, folder: Path) -> Path:
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
-    """Write metrics as a Markdown table, a row for each with its raw score, floor and ceiling."""
-    lines = ["", "| metric | averaged | raw | floor | ceiling |", "|---|---:|---:|---:|---:|"]
+    """Write metrics as an indented block, which Markdown shows in fixed columns: MLflow crowds its tables."""
+    header = f"    {'':28}{'averaged':>10}{'raw':>10}{'floor':>10}{'ceiling':>10}"
+    lines = []
     for name in plain_metrics(metrics):
         values = [metrics.get(f"{name}{suffix}") for suffix in ("", *SUFFIXES)]
-        lines.append(f"| {name} | " + " | ".join("" if v is None else f"{v:.4g}" for v in values) + " |")
-    return "\n".join([*lines, ""])
+        lines.append(f"    {name:28}" + "".join(f"{'' if v is None else f'{v:.4g}':>10}" for v in values))
+    return "\n".join([header, *lines, ""])
 
 
 def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -202,7 +203,18 @@ def _log_model(client: MlflowClient, cell: Cell, card: Card, run_id: str) -> str
         client.log_model_artifacts(created.model_id, str(staging))
     client.finalize_logged_model(created.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(created.model_id, step=card.steps)])
+    _score_logged_model(client, created.model_id, run_id)
     return str(created.model_id)
+
+
+def _score_logged_model(client: MlflowClient, model_id: str, run_id: str) -> None:
+    """Show the run's scores beside the model too. Being the run's own points, they add none to it."""
+    from mlflow.entities import Metric
+
+    finals = [key for key in client.get_run(run_id).data.metrics if key.startswith("results/")]
+    last = [client.get_metric_history(run_id, key)[-1] for key in finals]
+    points = [Metric(p.key, p.value, p.timestamp, p.step, model_id=model_id, run_id=run_id) for p in last]
+    client.log_batch(run_id, metrics=points)
 
 
 def _save_pyfunc(folder: Path, staging: Path, created: Any, run_id: str) -> None:

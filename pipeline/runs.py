@@ -19,6 +19,7 @@ from gan.files import read_json
 from pipeline.lineage import run_tags
 from pipeline.stage import Cell
 from pipeline.tracking import (
+    PICTURES,
     create_run,
     enlarge,
     find_experiment,
@@ -70,11 +71,10 @@ def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping
     _complete_points(client, run_id, cell, clock)
     _complete_pictures(client, run_id, cell, clock)
     timing = read_json(cell.training)
-    log_final(
-        client,
-        run_id,
-        {name: timing[name] for name in ("seconds", "images_per_second", "images_seen")} | dict(metrics),
-    )
+    finals = {name: timing[name] for name in ("seconds", "images_per_second")}
+    # Floors and ceilings belong to the data set, not to the run, and each would take a chart.
+    finals |= {name: value for name, value in metrics.items() if not name.endswith(("_floor", "_ceiling"))}
+    log_final(client, run_id, finals)
     if run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED", end_time=clock.at(clock.steps))
 
@@ -102,7 +102,8 @@ def _complete_pictures(client: MlflowClient, run_id: str, cell: Cell, clock: Clo
         if step not in known:
             with Image.open(path, formats=("PNG",)) as image:
                 picture = enlarge(image)
-            client.log_image(run_id, picture, key="samples", step=step, timestamp=clock.at(step))
+            name = f"{PICTURES}/samples"
+            client.log_image(run_id, picture, key=name, step=step, timestamp=clock.at(step))
     present = {artifact.path for artifact in client.list_artifacts(run_id)}
     for path in (cell.model / CARD, cell.model / "history.csv"):
         if path.name not in present:

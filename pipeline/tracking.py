@@ -24,6 +24,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
 
 from gan.errors import ConfigError
 from gan.files import write_bytes
@@ -52,11 +53,12 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what fails is raised too, and said once
 }
 UI = "http://127.0.0.1:5000"  # where `make ui` serves the checkout's database
+PICTURES = "generated"  # sections are sorted by name: this one stands before loss, results after it
 METRICS_PER_BATCH = 1000  # MLflow's limit
 PARAMS_PER_BATCH = 100  # MLflow's limit
 FLUSH_SECONDS = 5.0
 CLOSE_SECONDS = 10.0  # the longest that the end of a run waits for a server
-DIGEST_LENGTH = 36  # MLflow refuses a longer digest of a data set
+DIGEST_LENGTH = 12  # of a data set, to fit a column; MLflow refuses more than 36
 
 
 def load_mlflow() -> ModuleType:
@@ -243,12 +245,17 @@ def find_experiment(client: MlflowClient, cell: Cell) -> str:
         return str(made.experiment_id)
 
 
-def runs_url(experiment_id: str, run_id: str | None = None) -> str:
-    """Link to an experiment or a run, in the view for training rather than for language models."""
+def runs_url(experiment_id: str, run_id: str | None = None, *, best_first: str | None = None) -> str:
+    """Link to a run, or to an experiment with the lowest value of a metric first.
+
+    It opens the view for training, not the one for language models.
+    """
     uri = tracking_uri()
     host = uri.rstrip("/") if uri.startswith(("http://", "https://")) else UI
     path = f"runs/{run_id}" if run_id else "runs"
-    return f"{host}/#/experiments/{experiment_id}/{path}?workflowType=machine_learning"
+    order = {"orderByKey": f"metrics.`{best_first}`", "orderByAsc": "true"} if best_first else {}
+    query = urlencode({"workflowType": "machine_learning"} | order)
+    return f"{_without_password(host)}/#/experiments/{experiment_id}/{path}?{query}"
 
 
 # ---- an open run
@@ -383,7 +390,7 @@ class Run:
 
     def _attach(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
         """Begin to ship to this run, from the last step that it has."""
-        keys = [key for key in client.get_run(run_id).data.metrics if not key.startswith("final/")]
+        keys = [key for key in client.get_run(run_id).data.metrics if not key.startswith("results/")]
         if keys:
             self._last_step = max(logged_steps(client, run_id, keys[0]))
             self._image_steps = logged_image_steps(client, run_id)
@@ -403,8 +410,8 @@ class Run:
     def log_image(self, key: str, image: Image, step: int) -> None:
         """Log an image under a key; the run's page shows a slider over its steps."""
         if step not in self._image_steps:
-            picture = enlarge(image)
-            self._do(lambda client, run: client.log_image(run, picture, key=key, step=step))
+            picture, name = enlarge(image), f"{PICTURES}/{key}"
+            self._do(lambda client, run: client.log_image(run, picture, key=name, step=step))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a small file."""
@@ -416,7 +423,7 @@ class Run:
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log final values under `final/`, ship what is left and close the run, within CLOSE_SECONDS."""
+        """Log final values under `results/`, ship what is left and close the run, within CLOSE_SECONDS."""
         self._flush()
         self._do(lambda client, run: log_final(client, run, metrics or {}))
         self._do(lambda client, run: set_tags(client, run, tags or {}))
@@ -483,10 +490,10 @@ def set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None
 
 
 def log_final(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log results under `final/`, those that the run doesn't have already."""
+    """Log results under `results/`, those that the run doesn't have already."""
     known = client.get_run(run_id).data.metrics
     now = _milliseconds()
-    named = {f"final/{name}": float(value) for name, value in metrics.items()}
+    named = {f"results/{name}": float(value) for name, value in metrics.items()}
     log_points(client, run_id, [(k, v, now, 0) for k, v in named.items() if known.get(k) != v])
 
 
