@@ -27,7 +27,6 @@ from gan.randomness import derive_seed
 FEATURES = 128
 CLASSES = 10
 
-_DROPOUT = 0.3
 _SHIFT = 2  # pixels; digits of the test set lie as much off the centre as those of the training set
 _EXTRACTION_BATCH = 256
 
@@ -57,16 +56,17 @@ class MnistNet(nn.Module):
             raise ValueError(f"expected uint8 images of {tuple(self.image)}, found {images.dtype} of {shape}")
         pixels = images.to(torch.float32).div(127.5).sub(1.0)
         hidden = self.body(pixels.contiguous(memory_format=torch.channels_last))
-        return functional.leaky_relu(self.embed(hidden), 0.1)
+        return functional.relu(self.embed(hidden))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 10) of uint8 images (N, C, H, W)."""
-        hidden = functional.dropout(self.features(images), _DROPOUT, training=self.training)
-        logits: Tensor = self.head(hidden)
+        logits: Tensor = self.head(self.features(images))
         return logits
 
 
 def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
+    # Measured on 4,000 digits over two seeds: with dropout before the head the distance of uniform noise,
+    # the ceiling, scattered twofold; without it by 3 to 6 %, at 98.4 and 98.6 % accuracy.
     convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
     # To pool before the norm trains 1.3 times as fast and names digits as well, but its features then
     # hold slightly blurred digits for worse than shuffled pixels.
@@ -92,7 +92,7 @@ def train_mnistnet(
     """Train in place and yield the mean loss of each epoch.
 
     images: (N, C, H, W); labels: (N,) in 0..9. The learning rate falls linearly to zero; each image
-    is shifted by up to two pixels, anew in each epoch. Order, shifts and dropout are a function of
+    is shifted by up to two pixels, anew in each epoch. Order and shifts are a function of
     (seed, epoch), and the caller's random state stays as it was.
     """
     pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
