@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -346,10 +347,10 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print columns, cut at the terminal's width where there is one."""
+    """Print columns; on a terminal they are cut at its width."""
     table = [[str(entry) for entry in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    limit = shutil.get_terminal_size((1000, 24)).columns
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in table:
         line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
         click.echo(line.rstrip()[:limit])

@@ -75,8 +75,11 @@ def connect() -> MlflowClient:
     uri = tracking_uri()
     prepare_database(uri)
     mlflow = load_mlflow()
+    given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    if given is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it, and it would outlive this checkout
     client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     return client
 

@@ -1,0 +1,118 @@
+"""A small checkout with trained cells and an MLflow database, migrated once and copied for each test."""
+
+import csv
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gan.card import Card, write_card
+from gan.config import Params, load_params
+from gan.files import write_json
+from pipeline import tracking
+from pipeline.stage import Cell, find_recipe, parse_cell
+
+ROOT = Path(__file__).resolve().parents[2]
+CELLS = ("mnist_tiny-gan-smoke-0", "mnist_tiny-gan-smoke-1")
+STEPS = 20
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an empty database; making it takes seconds."""
+    folder = tmp_path_factory.mktemp("migrated")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow and what it imports
+        tracking.prepare_database(f"sqlite:///{folder / 'mlflow.db'}")
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that counts as a checkout, as the working directory; it has no database yet."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    shutil.copy(ROOT / "dvc.yaml", root)
+    shutil.copytree(ROOT / "studies", root / "studies")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    chosen = {"variants": "[gan]", "budgets": "[smoke]", "seeds": "[0, 1]"}
+    for index, line in enumerate(text):
+        key = line.strip().split(":")[0]
+        if line.startswith("  ") and key in chosen and index < 10:
+            text[index] = f"  {key}: {chosen[key]}\n"
+    (root / "params.yaml").write_text("".join(text), encoding="utf-8")
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return root
+
+
+@pytest.fixture
+def project(checkout: Path, migrated: Path) -> Path:
+    """Return a checkout with an empty, migrated database."""
+    for path in migrated.glob("mlflow.db*"):
+        shutil.copy(path, checkout)
+    return checkout
+
+
+@pytest.fixture
+def params(checkout: Path) -> Params:
+    return load_params(checkout / "params.yaml")
+
+
+@pytest.fixture
+def make_cell(params: Params) -> Callable[..., Cell]:
+    """Return a function that writes what the stages before `register` write for a cell."""
+
+    def make(key: str = CELLS[0], *, weights_seed: int | None = None, fid: float = 40.0) -> Cell:
+        cell = parse_cell(key, params)
+        _write_model(cell, params, cell.seed if weights_seed is None else weights_seed)
+        timing = {"seconds": 10.0, "images_per_second": 128.0, "steps": STEPS, "images_seen": STEPS * 64}
+        write_json(cell.training, timing | {"started": "2026-01-01T00:00:00+00:00"})
+        write_json(cell.run, {"run_id": None, "experiment": "gantry/mnist_tiny"})
+        names = {"": fid, "_raw": fid * 1.5, "_floor": 4.0, "_ceiling": 9000.0}
+        write_json(cell.metrics, {f"fid_mnistnet_1k_test{suffix}": value for suffix, value in names.items()})
+        return cell
+
+    return make
+
+
+def _write_model(cell: Cell, params: Params, weights_seed: int) -> None:
+    import torch
+    from PIL import Image
+
+    from gan.generator import save_generator
+
+    torch.manual_seed(weights_seed)
+    method = find_recipe(cell, params).method
+    image = params.datasets[cell.dataset].shape
+    state = method.build(image).generator.state_dict()
+    card = Card(
+        format=1,
+        key=cell.key,
+        dataset=cell.dataset,
+        variant=cell.variant,
+        kind=method.kind,
+        image=list(image),
+        method=method,
+        steps=STEPS,
+        images_seen=STEPS * 64,
+        seed=cell.seed,
+        precision="fp32",
+        num_threads=1,
+        channels_last=True,
+        ema_exponent=17.97,
+        data_digest="d" * 64,
+        code_digest="c" * 64,
+        weights_sha256=save_generator(cell.model, state),
+        raw_weights_sha256=save_generator(cell.model, state, "generator_raw"),
+    )
+    write_card(cell.model, card)
+    with (cell.model / "history.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["step", "images_seen", "loss/critic", "loss/generator"])
+        writer.writerows([step, step * 64, 1.0 / step, float(step)] for step in range(1, STEPS + 1))
+    (cell.model / "previews").mkdir(exist_ok=True)
+    for step in (10, 20):
+        Image.new("L", (16, 16), step).save(cell.model / "previews" / f"{step:06d}.png")

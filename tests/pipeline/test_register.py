@@ -1,0 +1,250 @@
+"""Equal weights are one version, damaged ones none; a lost database is filled again, once."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan.config import Params
+from gan.errors import ConfigError, DataError
+from gan.files import read_json
+from pipeline import champion, publish, register, registry, tracking
+from pipeline.stage import Cell
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports
+
+MakeCell = Callable[..., Cell]
+GAN, OTHER = "mnist_tiny-gan-smoke-0", "mnist_tiny-gan-smoke-1"
+
+
+def versions() -> list[tuple[str, int, str]]:
+    with tracking.mlflow_session() as client:
+        return [(version.model, version.version, version.key) for version in registry.list_models(client)]
+
+
+def test_registering_twice_leaves_one_version(project: Path, params: Params, make_cell: MakeCell) -> None:
+    cell = make_cell()
+    register.main(params, cell.key)
+    first = cell.registered.read_bytes()
+    register.main(params, cell.key)
+
+    assert versions() == [("mnist_tiny-gan", 1, GAN)]
+    assert cell.registered.read_bytes() == first
+    assert json.loads(first) == {
+        "model": "mnist_tiny-gan",
+        "weights_sha256": read_json(cell.model / "card.json")["weights_sha256"],
+    }
+    with tracking.mlflow_session() as client:
+        assert registry.find_model(client, "mnist_tiny-gan", "latest").metrics == {
+            "fid_mnistnet_1k_test": 40.0
+        }
+
+
+def test_other_weights_are_another_version_and_the_latest(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    for key in (GAN, OTHER):
+        register.main(params, make_cell(key).key)
+    assert versions() == [("mnist_tiny-gan", 2, OTHER), ("mnist_tiny-gan", 1, GAN)]
+    with tracking.mlflow_session() as client:
+        assert registry.find_model(client, "mnist_tiny-gan", "latest").version == 2
+
+
+def test_a_registered_model_holds_no_pickle_and_no_folder_of_this_machine(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    register.main(params, make_cell().key)
+    model = next((project / "mlartifacts" / "gantry" / "mnist_tiny" / "models").iterdir()) / "artifacts"
+    names = {path.name for path in model.rglob("*") if path.is_file()}
+    assert {"MLmodel", "serving.py", "generator.py", "card.json", "generator.safetensors"} <= names
+    assert not {name for name in names if name.endswith((".pkl", ".pt", ".pth", ".pyc", ".joblib"))}
+    assert str(Path(register.__file__).parent) not in (model / "MLmodel").read_text()
+    requirements = (model / "requirements.txt").read_text().split()
+    assert all("==" in line and "+" not in line for line in requirements)
+
+
+def test_one_flipped_byte_is_registered_nowhere(project: Path, params: Params, make_cell: MakeCell) -> None:
+    cell = make_cell()
+    weights = cell.model / "generator.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DataError, match="sha256 is .*, the card says"):
+        register.main(params, cell.key)
+    assert versions() == []
+    assert not cell.registered.exists()
+
+
+@pytest.mark.parametrize(
+    "interrupted",
+    ["create_logged_model", "finalize_logged_model", "create_registered_model", "create_model_version"],
+)
+def test_an_interrupted_registration_is_completed_by_the_next(
+    project: Path, params: Params, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    cell = make_cell()
+    client = tracking.load_mlflow().MlflowClient
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, interrupted, die)
+        with pytest.raises(KeyboardInterrupt):
+            register.main(params, cell.key)
+    register.main(params, cell.key)
+    assert versions() == [("mnist_tiny-gan", 1, GAN)]
+
+
+def test_a_run_made_again_from_files_is_whole_and_stays_one(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell()
+    register.main(params, cell.key)
+    register.main(params, cell.key)
+    with tracking.mlflow_session() as client:
+        runs = client.search_runs([tracking.find_experiment(client, cell)])
+        assert len(runs) == 1
+        run = runs[0]
+        history = client.get_metric_history(run.info.run_id, "loss/critic")
+        scores = client.get_metric_history(run.info.run_id, "results/fid_mnistnet_1k_test")
+        images = tracking.logged_image_steps(client, run.info.run_id)
+        files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    start = 1767225600000  # 2026-01-01T00:00:00Z, 20 steps in 10 s
+    assert [(p.step, p.value, p.timestamp - start) for p in sorted(history, key=lambda p: p.step)] == [
+        (step, pytest.approx(1 / step), step * 500) for step in range(1, 21)
+    ]
+    assert [score.value for score in scores] == [40.0]
+    assert images == {10, 20}
+    assert files == {"images", "card.json", "history.csv", "samples.png"}
+    assert run.data.tags["restored"] == "true"
+    assert (run.info.status, run.info.end_time - start) == ("FINISHED", 10_000)
+    assert "results/fid_mnistnet_1k_test_floor" not in run.data.metrics
+
+
+def test_a_run_with_gaps_gets_the_missing_points_only(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell()
+    run = tracking.Run.open(cell, params, data_digest="d" * 64, code_digest="c" * 64)
+    for step in range(1, 8):
+        run.log_scalars(step, {"images_seen": step * 64, "loss/critic": 1 / step, "loss/generator": step})
+    run.finish("KILLED")
+    cell.run.write_text(json.dumps(run.reference))
+
+    register.main(params, cell.key)
+
+    assert run.run_id is not None
+    with tracking.mlflow_session() as client:
+        history = client.get_metric_history(run.run_id, "loss/critic")
+        found = client.get_run(run.run_id)
+    assert sorted(point.step for point in history) == list(range(1, 21))
+    assert found.info.status == "FINISHED"
+    assert "restored" not in found.data.tags
+    assert found.data.tags["weights_sha256"] == read_json(cell.model / "card.json")["weights_sha256"]
+
+
+def test_the_champion_is_the_cell_with_the_lowest_fid(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    for key, fid in ((GAN, 50.0), (OTHER, 40.0)):
+        register.main(params, make_cell(key, fid=fid).key)
+    champion.main(params, "")
+    champion.main(params, "")
+    chosen = read_json(Path("build/champion.json"))["mnist_tiny"]
+    assert (chosen["key"], chosen["model"]) == (OTHER, "mnist_tiny-gan")
+    assert (chosen["metric"], chosen["value"]) == ("fid_mnistnet_1k_test", 40.0)
+    with tracking.mlflow_session() as client:
+        best = registry.find_model(client, "mnist_tiny", "champion")
+        assert [version.version for version in registry.list_versions(client, "mnist_tiny")] == [1]
+    assert (best.key, best.aliases) == (OTHER, ["champion", "latest"])
+
+
+def test_a_new_champion_takes_the_alias(project: Path, params: Params, make_cell: MakeCell) -> None:
+    cells = [make_cell(GAN, fid=40.0), make_cell(OTHER, fid=50.0)]
+    for cell in cells:
+        register.main(params, cell.key)
+    champion.main(params, "")
+    cells[1].metrics.write_text(json.dumps({"fid_mnistnet_1k_test": 30.0}))
+    champion.main(params, "")
+    with tracking.mlflow_session() as client:
+        found = registry.list_versions(client, "mnist_tiny")
+    assert [(version.key, "champion" in version.aliases) for version in found] == [
+        (OTHER, True),
+        (GAN, False),
+    ]
+
+
+def test_equal_scores_crown_the_first_key(project: Path, params: Params, make_cell: MakeCell) -> None:
+    cells = [make_cell(OTHER), make_cell(GAN)]
+    assert publish.choose_champions(cells, params)["mnist_tiny"]["key"] == GAN
+
+
+@pytest.mark.parametrize(
+    "scores", ["{}", "{", "[]", '{"fid_mnistnet_1k_train": 1.0}', '{"fid_mnistnet_1k_test_raw": 1.0}']
+)
+def test_scores_that_decide_nothing_are_data_errors(
+    project: Path, params: Params, make_cell: MakeCell, scores: str
+) -> None:
+    cell = make_cell()
+    cell.metrics.write_text(scores)
+    with pytest.raises(DataError, match="dvc repro evaluate@mnist_tiny-gan-smoke-0"):
+        publish.choose_champions([cell], params)
+
+
+def test_an_unknown_model_says_what_there_is(project: Path, params: Params, make_cell: MakeCell) -> None:
+    register.main(params, make_cell().key)
+    with tracking.mlflow_session() as client:
+        for name, reference in (("nothing", "latest"), ("mnist_tiny-gan", "7"), ("a' or 1=1", "latest")):
+            with pytest.raises(ConfigError, match=r"there are mnist_tiny-gan@1\|latest"):
+                registry.find_model(client, name, reference)
+
+
+def test_a_version_changed_in_the_registry_is_refused(
+    project: Path, params: Params, make_cell: MakeCell, tmp_path: Path
+) -> None:
+    register.main(params, make_cell().key)
+    stored = next((project / "mlartifacts").rglob("generator.safetensors"))
+    with tracking.mlflow_session() as client:
+        version = registry.find_model(client, "mnist_tiny-gan", "latest")
+        content = bytearray(stored.read_bytes())
+        content[-1] ^= 1
+        stored.write_bytes(content)
+        with pytest.raises(DataError, match="sha256 is"):
+            registry.download(client, version, tmp_path / "a")
+        stored.unlink()
+        os.symlink("/etc/hostname", stored)
+        with pytest.raises(DataError):
+            registry.download(client, version, tmp_path / "b")
+
+
+def test_weights_swapped_with_their_card_disagree_with_the_registry(
+    project: Path, params: Params, make_cell: MakeCell, tmp_path: Path
+) -> None:
+    register.main(params, make_cell().key)
+    other = make_cell(OTHER)
+    stored = next((project / "mlartifacts").rglob("generator.safetensors")).parent
+    for name in ("card.json", "generator.safetensors"):
+        (stored / name).write_bytes((other.model / name).read_bytes())
+    with tracking.mlflow_session() as client:
+        version = registry.find_model(client, "mnist_tiny-gan", "latest")
+        with pytest.raises(DataError, match="its card says"):
+            registry.download(client, version, tmp_path / "a")
+
+
+def test_the_served_model_draws_what_the_command_draws(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    from gan.generator import draw_images, load_generator
+
+    cell = make_cell()
+    register.main(params, cell.key)
+    mlflow = tracking.load_mlflow()
+    served = mlflow.pyfunc.load_model("models:/mnist_tiny-gan/1")
+    images = served.predict({"n": [4]}, params={"seed": 3})
+    assert (images == draw_images(*load_generator(cell.model), 4, 3).numpy()).all()
+    with pytest.raises(mlflow.MlflowException, match="n must be one number from 1 to 1024"):
+        served.predict({"n": [5000]})
