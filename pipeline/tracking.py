@@ -57,7 +57,7 @@ PICTURES = "generated"  # sections are sorted by name: this one stands before lo
 METRICS_PER_BATCH = 1000  # MLflow's limit
 PARAMS_PER_BATCH = 100  # MLflow's limit
 FLUSH_SECONDS = 5.0
-CLOSE_SECONDS = 10.0  # the longest that the end of a run waits for a server
+CLOSE_SECONDS = 5.0  # the longest that the end of a run waits; `register` adds what it cuts off
 DIGEST_LENGTH = 12  # of a data set, to fit a column; MLflow refuses more than 36
 
 
