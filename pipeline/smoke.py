@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from gan.config import load_params
 from gan.errors import ConfigError, GanError
 from pipeline.stage import PARAMS, Cell, report_error
@@ -55,9 +57,11 @@ def check_copy(copy: Path) -> None:
     require(len(rows) == cells, f"the leaderboard has {len(rows)} rows, not {cells}")
     say("a second run finds nothing to do")
     require("nothing to do" in run(REPRO, copy), "the second run ran a stage")
+    say("another learning rate makes that cell stale, and no other")
+    first = Cell(*(rows[0][axis] for axis in ("dataset", "variant", "budget", "seed")))
+    require_only_stale(copy, first)
     say("a cell that registers again adds no version")
     before = run([*GANTRY, "models", "--json"], copy)
-    first = Cell(*(rows[0][axis] for axis in ("dataset", "variant", "budget", "seed")))
     run([sys.executable, "-m", "pipeline.register", first.key], copy)
     require(run([*GANTRY, "models", "--json"], copy) == before, "the registry has changed")
     say("a registered generator is sampled in an empty directory")
@@ -85,6 +89,22 @@ def select_smoke(path: Path) -> int:
     require(text.count(line) == 1, f"{path}: expected {line!r} once")
     path.write_text(text.replace(line, "budgets: [smoke]"), encoding="utf-8")
     return len(select.datasets) * len(select.variants) * len(select.seeds)
+
+
+def require_only_stale(copy: Path, cell: Cell) -> None:
+    """Change the rate of one cell's generator, ask DVC what is stale, and change it back."""
+    path = copy / PARAMS
+    committed = path.read_text(encoding="utf-8")
+    raw = YAML()
+    params = raw.load(committed)
+    optimizer = dict(params["recipes"][cell.dataset][cell.variant]["method"]["generator_optimizer"])
+    params["recipes"][cell.dataset][cell.variant]["method"]["generator_optimizer"] = optimizer | {"lr": 1e-6}
+    with path.open("w", encoding="utf-8") as stream:
+        raw.dump(params, stream)
+    stale = json.loads(run([sys.executable, "-m", "dvc", "status", "--json"], copy))
+    path.write_text(committed, encoding="utf-8")
+    expected = {"code", "report", f"train@{cell.key}"}
+    require(set(stale) == expected, f"stale are {sorted(stale)}, expected {sorted(expected)}")
 
 
 def run(command: list[str], folder: Path, database: Path | None = None) -> str:

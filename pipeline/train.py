@@ -52,6 +52,7 @@ from gan.training import (
 from pipeline import tracking
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
 
+# How much work a kill may cost; it changes no result.
 CHECKPOINT_SECONDS = float(os.environ.get("GANTRY_CHECKPOINT_SECONDS", "15"))
 
 
@@ -75,7 +76,7 @@ def main(params: Params, key: str) -> None:
     device = prepare_torch(params.train)
     steps = recipe.steps[cell.budget]  # type: ignore[index]
     method = recipe.method.model_dump(mode="json", by_alias=True)
-    print_ = fingerprint(
+    identity = fingerprint(
         method=method,
         steps=steps,
         train=params.train.model_dump(mode="json"),
@@ -83,7 +84,7 @@ def main(params: Params, key: str) -> None:
         code=code,
         seed=cell.seed,
     )
-    folder = checkpoint_root() / print_
+    folder = checkpoint_root() / identity
     with exclusive_lock(folder.with_suffix(".lock")), stopped_by_signals() as stop:
         state = new_train_state(
             recipe.method, store.image, params.train, steps=steps, seed=cell.seed, device=device
@@ -122,9 +123,16 @@ def train(
     rows = spread(state.params.log_points, state.steps)
     pictures = spread(state.params.previews, state.steps)
     batches = endless_batches(store, state.variant.batch_size, seed=state.seed, start=state.batches_seen)
-    began = time.monotonic() - record.seconds
-    saved = time.monotonic()
+    began = saved = time.monotonic()
+    before = record.seconds
+
+    def draw() -> None:
+        record.previews[state.step] = preview(state)
+        run.log_image("samples", image_grid(record.previews[state.step], scale=2), state.step)
+
     with progress_of(state, key) as tick:
+        if state.step == 0:
+            draw()
         for scalars in training_steps(state, batches):
             if state.step in rows:
                 values = {"images_seen": state.images_seen, **read_scalars(scalars, state.step)}
@@ -132,9 +140,8 @@ def train(
                 run.log_scalars(state.step, values)
                 tick(state.step)
             if state.step in pictures:
-                record.previews[state.step] = preview(state)
-                run.log_image("samples", image_grid(record.previews[state.step], scale=2), state.step)
-            record.seconds = time.monotonic() - began
+                draw()
+            record.seconds = before + time.monotonic() - began
             if stop.signal or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save_checkpoint(folder, {"state": state.state_dict(), "record": asdict(record)}, state.step)
                 saved = time.monotonic()

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     ("gan.errors",),
     ("gan.files", "gan.randomness"),
-    ("gan.contract", "gan.distributed"),
+    ("gan.contract",),
     ("gan.losses", "gan.penalties", "gan.networks"),
     ("gan.objectives",),
     ("gan.variants", "gan.data", "gan.sampling", "gan.mnistnet", "gan.metrics", "gan.card", "gan.generator"),
@@ -40,6 +40,7 @@ LIGHT = (
     "gan.errors",
     "gan.files",
     "gan.contract",
+    "gan.card",
     "gan.config",
     "gan.networks.__init__",
     "gan.variants",
@@ -47,6 +48,8 @@ LIGHT = (
     "gan.data.convert",
     "gan.data.image_store",
     "pipeline.stage",
+    "pipeline.tracking",
+    "pipeline.registry",
     "pipeline.cli",
 )
 HEAVY = {"torch", "torchvision", "mlflow"}

@@ -1,14 +1,19 @@
 """The evaluator: equal bits however it is called, and no weights but those that were saved."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
+from gan.config import load_params
 from gan.contract import AdamParams, ImageShape
+from gan.data.convert import read_digits
 from gan.errors import ConfigError, DataError
 from gan.mnistnet import accuracy, extract, load_mnistnet, new_mnistnet, save_mnistnet, train_mnistnet
 
+ROOT = Path(__file__).resolve().parents[1]
 SHAPE = ImageShape(1, 28, 28)
 
 
@@ -133,3 +138,23 @@ def test_the_file_holds_tensors_only(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_mnistnet(new_mnistnet(SHAPE, 0), path)
     assert safetensors.torch.load_file(path)["head.weight"].shape == (10, 128)
+
+
+@pytest.mark.slow  # about 40 s of one core
+def test_the_committed_evaluator_names_97_percent_of_the_held_out_digits():
+    digits = read_digits(ROOT / "data/mnist_tiny", "")
+    params = load_params(ROOT / "params.yaml").evaluator
+    test = np.arange(len(digits.labels)) % 5 == 4
+    net = new_mnistnet(SHAPE, params.seed)
+    for _ in train_mnistnet(
+        net,
+        digits.images[~test],
+        digits.labels[~test].astype(np.int64),
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        optimizer=params.optimizer,
+        seed=params.seed,
+    ):
+        pass
+    found = extract(net, digits.images[test]).probabilities
+    assert 0.97 <= accuracy(found, digits.labels[test].astype(np.int64)) < 1

@@ -1,0 +1,165 @@
+"""The stage `train`: what it writes, and that no interruption changes it."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gan.card import read_card
+from gan.config import load_params
+from gan.errors import TrainingDiverged
+from gan.files import read_json, write_json
+from pipeline import train
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "mnist_tiny-gan-smoke-0"
+NO_SERVER = "http://127.0.0.1:9"  # the discard port: refused at once
+
+
+@pytest.fixture
+def workplace(checkout: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a checkout with converted data and a hash of the code; MLflow is out of reach."""
+    (checkout / "data/lmdb").mkdir(parents=True)
+    for suffix in (".lmdb", ".json"):
+        shutil.copy(tiny_store.with_suffix(suffix), checkout / "data/lmdb" / f"mnist_tiny{suffix}")
+    write_json(checkout / "build/code/gan.json", {"digest": "c" * 64, "modules": {}})
+    rewrite(checkout, "batch_size: 64\n        hidden: 256", "batch_size: 8\n        hidden: 16")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
+    return checkout
+
+
+def rewrite(checkout: Path, old: str, new: str) -> None:
+    path = checkout / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, old
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def start(checkout: Path, *, checkpoint_seconds: str = "15") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.train", KEY],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "GANTRY_CHECKPOINT_SECONDS": checkpoint_seconds},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_checkpoint(checkout: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not list(checkout.glob(".ckpt/*/step-*.pt")):
+        assert process.poll() is None, "it ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_cell_is_trained_and_everything_it_promises_is_written(workplace):
+    train.main(load_params(workplace / "params.yaml"), KEY)
+    card = read_card(Path("models") / KEY)
+    assert (card.steps, card.images_seen, card.kind, card.seed) == (20, 160, "gan", 0)
+    with Path("models", KEY, "history.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == list(range(1, 21))
+    assert [int(row["images_seen"]) for row in rows] == list(range(8, 168, 8))
+    assert {"loss/critic", "loss/generator"} <= rows[0].keys()
+    assert len(list(Path("models", KEY, "previews").glob("*.png"))) == 11  # the untrained one first
+    timing = read_json(Path("build/training") / f"{KEY}.json")
+    assert timing["steps"] == 20 and timing["seconds"] > 0
+    assert read_json(Path("build/runs") / f"{KEY}.json")["experiment"] == "gantry/mnist_tiny"
+    assert not list(Path(".ckpt").glob("*/step-*"))  # a finished run needs none
+
+
+def test_two_fresh_runs_give_equal_folders_and_an_outage_of_mlflow_changes_nothing(
+    workplace, migrated, monkeypatch
+):
+    params = load_params(workplace / "params.yaml")
+    train.main(params, KEY)
+    first = files_of(Path("models") / KEY)
+    for path in migrated.glob("mlflow.db*"):
+        shutil.copy(path, workplace)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'mlflow.db'}")
+    train.main(params, KEY)
+    assert files_of(Path("models") / KEY) == first
+    assert read_json(Path("build/runs") / f"{KEY}.json")["run_id"] is not None
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(workplace):
+    rewrite(workplace, "steps: {smoke: 20, quick: 20000", "steps: {smoke: 600, quick: 20000")
+    uninterrupted = start(workplace)
+    uninterrupted.communicate()
+    assert uninterrupted.returncode == 0
+    whole = files_of(workplace / "models" / KEY)
+    shutil.rmtree(workplace / "models")
+    process = start(workplace, checkpoint_seconds="0.1")
+    wait_for_checkpoint(workplace, process)
+    process.kill()
+    process.communicate()
+    assert not (workplace / "models").exists()
+    process = start(workplace)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert "resuming at step" in said
+    assert files_of(workplace / "models" / KEY) == whole
+
+
+def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
+    rewrite(workplace, "steps: {smoke: 20, quick: 20000", "steps: {smoke: 100000, quick: 20000")
+    process = start(workplace, checkpoint_seconds="0.1")
+    wait_for_checkpoint(workplace, process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143, said
+    assert "stopped and saved at step" in said
+    assert not (workplace / "models").exists()
+    rewrite(workplace, "steps: {smoke: 100000,", "steps: {smoke: 5,")  # other parameters start fresh
+    process = start(workplace)
+    _, said = process.communicate()
+    assert process.returncode == 0 and "resuming" not in said
+
+
+def test_a_second_trainer_of_the_same_cell_is_turned_away(workplace):
+    params = load_params(workplace / "params.yaml")
+    rewrite(workplace, "steps: {smoke: 20, quick: 20000", "steps: {smoke: 100000, quick: 20000")
+    process = start(workplace, checkpoint_seconds="0.1")
+    try:
+        wait_for_checkpoint(workplace, process)
+        second = start(workplace)
+        _, said = second.communicate(timeout=60)
+        assert second.returncode == 75, said
+        assert f"held by process {process.pid}" in said
+    finally:
+        process.kill()
+        process.communicate()
+    train.main(params, KEY)  # and the lock ends with its holder
+
+
+def test_divergence_is_said_with_its_step_and_writes_no_model(workplace):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("lr: 5.0e-4", "lr: 1.0e+38"), encoding="utf-8")
+    with pytest.raises(TrainingDiverged, match=r"is (nan|inf|-inf) at step \d+"):
+        train.main(load_params(Path("params.yaml")), KEY)
+    assert not Path("models").exists()
+
+
+def test_a_wrong_cell_is_one_line_and_exit_code_78(workplace):
+    answer = subprocess.run(
+        [sys.executable, "-m", "pipeline.train", "mnist_tiny-gna-smoke-0"],
+        cwd=workplace,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 78
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: ") and "no variant 'gna'" in line
