@@ -43,6 +43,8 @@ class Progress:
 
 def main() -> None:
     """Run the study, JOBS cells at a time (default: as many as there are cores)."""
+    # dvc.yaml says `python`: let it be this one, in an activated environment or not.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         code = repro(jobs=int(os.environ.get("JOBS") or os.cpu_count() or 1))
     except (ConfigError, OSError) as error:

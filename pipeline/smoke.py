@@ -82,13 +82,17 @@ def check_copy(copy: Path) -> None:
 
 
 def select_smoke(path: Path) -> int:
-    """Give every selected cell the budget `smoke`; return how many cells there are."""
+    """Give every selected cell the budget `smoke` and the evaluator one epoch; return the number of cells."""
+    params = load_params(path)
     text = path.read_text(encoding="utf-8")
-    select = load_params(path).select
-    line = f"budgets: [{', '.join(select.budgets)}]"
-    require(text.count(line) == 1, f"{path}: expected {line!r} once")
-    path.write_text(text.replace(line, "budgets: [smoke]"), encoding="utf-8")
-    return len(select.datasets) * len(select.variants) * len(select.seeds)
+    for line, short in (
+        (f"budgets: [{', '.join(params.select.budgets)}]", "budgets: [smoke]"),
+        (f"epochs: {params.evaluator.epochs}", "epochs: 1"),
+    ):
+        require(text.count(line) == 1, f"{path}: expected {line!r} once")
+        text = text.replace(line, short)
+    path.write_text(text, encoding="utf-8")
+    return len(params.select.datasets) * len(params.select.variants) * len(params.select.seeds)
 
 
 def require_only_stale(copy: Path, cell: Cell) -> None:
