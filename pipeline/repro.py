@@ -28,6 +28,13 @@ from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 SHARED_STAGES = ["download", "convert", "evaluator", "reference", "code"]
 CELL_STAGES = ["train", "sample", "evaluate", "register"]
 LOGS = Path("build/logs")
+# glibc gives large blocks back to the kernel and faults them in again at every step; keeping them makes
+# training 1.1 to 1.3 times as fast. The results don't depend on it; other allocators don't read it.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "8589934592",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "268435456",
+}
 BUSY = re.compile(r"is busy|Unable to acquire lock|cannot perform the command because another")
 
 
@@ -45,6 +52,8 @@ def main() -> None:
     """Run the study, JOBS cells at a time (default: as many as there are cores)."""
     # dvc.yaml says `python`: let it be this one, in an activated environment or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    for name, value in ALLOCATOR.items():
+        os.environ.setdefault(name, value)
     try:
         code = repro(jobs=int(os.environ.get("JOBS") or os.cpu_count() or 1))
     except (ConfigError, OSError) as error:
