@@ -94,7 +94,7 @@ def test_two_fresh_runs_give_equal_folders_and_an_outage_of_mlflow_changes_nothi
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(workplace):
-    rewrite(workplace, "steps: {smoke: 20, quick: 10000", "steps: {smoke: 600, quick: 10000")
+    rewrite(workplace, "steps: {smoke: 20, quick: 8000", "steps: {smoke: 600, quick: 10000")
     uninterrupted = start(workplace)
     uninterrupted.communicate()
     assert uninterrupted.returncode == 0
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
-    rewrite(workplace, "steps: {smoke: 20, quick: 10000", "steps: {smoke: 100000, quick: 10000")
+    rewrite(workplace, "steps: {smoke: 20, quick: 8000", "steps: {smoke: 100000, quick: 10000")
     process = start(workplace, checkpoint_seconds="0.1")
     wait_for_checkpoint(workplace, process)
     process.send_signal(signal.SIGTERM)
@@ -129,7 +129,7 @@ def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
 
 def test_a_second_trainer_of_the_same_cell_is_turned_away(workplace):
     params = load_params(workplace / "params.yaml")
-    rewrite(workplace, "steps: {smoke: 20, quick: 10000", "steps: {smoke: 100000, quick: 10000")
+    rewrite(workplace, "steps: {smoke: 20, quick: 8000", "steps: {smoke: 100000, quick: 10000")
     process = start(workplace, checkpoint_seconds="0.1")
     try:
         wait_for_checkpoint(workplace, process)
