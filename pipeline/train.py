@@ -6,13 +6,11 @@ but for build/training (how long it took) and build/runs (the MLflow run).
 """
 
 import csv
-import ctypes
 import io
 import logging
 import os
 import platform
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -50,6 +47,7 @@ from gan.training import (
     training_steps,
 )
 from pipeline import tracking
+from pipeline.interruption import Stop, stopped_by_signals
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
 
 # How much work a kill may cost; it changes no result.
@@ -94,6 +92,8 @@ def main(params: Params, key: str) -> None:
             cell, params, data_digest=store.digest, code_digest=code, device=str(device), run_id=record.run_id
         )
         record.run_id = run.run_id
+        if run.url:
+            logging.info("MLflow: %s", run.url)
         try:
             train(state, store, record, run, folder, stop, key)
         except TrainingDiverged:
@@ -102,7 +102,7 @@ def main(params: Params, key: str) -> None:
         if stop.signal:
             run.finish("KILLED")
             raise SystemExit(128 + stop.signal)
-        card = write_model(cell, state, record, store.digest, code, params.train)
+        card = write_model(cell, state, record, store, code)
         write_json(cell.training, timings(state, record))
         write_json(cell.run, run.reference)
         run.finish("FINISHED")
@@ -116,7 +116,7 @@ def train(
     record: Record,
     run: tracking.Run,
     folder: Path,
-    stop: "Stop",
+    stop: Stop,
     key: str,
 ) -> None:
     """Run the loop, and at its marks read scalars, draw previews and save; a signal ends it after a save."""
@@ -162,9 +162,7 @@ def resume(folder: Path, state: TrainState) -> Record:
     return Record(**saved["record"])
 
 
-def write_model(
-    cell: Cell, state: TrainState, record: Record, data: str, code: str, params: TrainParams
-) -> Card:
+def write_model(cell: Cell, state: TrainState, record: Record, store: ImageStore, code: str) -> Card:
     """Write the folder of a trained model: weights, card, history, previews."""
     shutil.rmtree(cell.model, ignore_errors=True)
     finish_average(state)
@@ -174,16 +172,16 @@ def write_model(
         dataset=cell.dataset,
         variant=cell.variant,
         kind=state.variant.kind,
-        image=list(ImageStore(cell.store, "train").image),
+        image=list(store.image),
         method=state.variant,  # type: ignore[arg-type]
         steps=state.steps,
         images_seen=state.images_seen,
         seed=cell.seed,
-        precision=params.precision,
-        num_threads=params.num_threads,
-        channels_last=params.channels_last,
-        ema_exponent=params.ema_exponent,
-        data_digest=data,
+        precision=state.params.precision,
+        num_threads=state.params.num_threads,
+        channels_last=state.params.channels_last,
+        ema_exponent=state.params.ema_exponent,
+        data_digest=store.digest,
         code_digest=code,
         weights_sha256=save_generator(cell.model, state.averaged.state_dict(), "generator"),
         raw_weights_sha256=save_generator(cell.model, state.gan.generator.state_dict(), "generator_raw"),
@@ -223,8 +221,7 @@ def prepare_torch(params: TrainParams) -> torch.device:
     if device.type == "cuda":  # deterministic convolutions, no TF32; written without a GPU at hand
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False  # matrix products have none unless asked for
     logging.info("training on %s", device)
     return device
 
@@ -234,39 +231,6 @@ def checkpoint_root() -> Path:
     given = os.environ.get("GAN_CKPT_DIR")
     root = tracking.checkout_root(Path.cwd()) or Path.cwd()
     return Path(given) if given else root / ".ckpt"
-
-
-@dataclass
-class Stop:
-    """The signal that asked for an end, 0 for none."""
-
-    signal: int = 0
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[Stop]:
-    """Note SIGTERM and SIGINT, for the loop to act on; a second one ends the process at once.
-
-    Under DVC an exit with 0 would pass for a finished stage, so the caller exits with 128 + signal.
-    The death of the process above is such a signal too, where the kernel can tell (Linux): a killed
-    `dvc repro` leaves no trainer behind.
-    """
-    stop = Stop()
-
-    def note(number: int, _: FrameType | None) -> None:
-        if stop.signal:
-            os._exit(128 + number)
-        stop.signal = number
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ LAYERS = [
     ("gan.variants", "gan.data", "gan.sampling", "gan.mnistnet", "gan.metrics", "gan.card", "gan.generator"),
     ("gan.training", "gan.checkpoint"),
     ("gan.config",),
-    ("pipeline.stage",),
+    ("pipeline.stage", "pipeline.interruption"),
     ("pipeline.lineage",),
     ("pipeline.tracking",),
     ("pipeline.registry", "pipeline.runs"),
