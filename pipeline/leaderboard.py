@@ -24,7 +24,7 @@ from pipeline.stage import Cell, find_recipe
 
 CHAMPION = Path("build/champion.json")
 CLASSES = 10
-POOR_SHARE = 0.01  # of the ceiling; a digit generator above it looks wrong at a glance
+POOR_SHARE = 0.01  # of the ceiling; by eye, digits above it are broken in a third of the cases or more
 REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
 # Student's t at 97.5 % for 1 to 9 degrees of freedom, then for 10, which errs to the wide side.
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -108,7 +108,7 @@ class Board:
         return groups
 
     def flags(self, row: Row) -> list[str]:
-        """Why this row's images are visibly poor, in words; empty for a row that may be good."""
+        """Why this row's images fall short of digits, in words; empty for a row that may be good."""
         classes = self.score(row, "classes")
         found = []
         if row.spread < REPEATED_SPREAD:

@@ -66,7 +66,7 @@ def _markdown(board: Board) -> str:
         "the test images right) and compares with no other."
     )
     if any(line.flags for line in table.lines):
-        scale += " † visibly poor."
+        scale += " † falls short: see above."
     return "\n\n".join([" ".join(summary(board)), "\n".join(lines), scale])
 
 

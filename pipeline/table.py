@@ -151,7 +151,7 @@ def summary(board: Board) -> list[str]:
     ]
     poor = _poor(board)
     if poor:
-        sentences.append(f"Visibly poor: {'; '.join(poor)}.")
+        sentences.append(f"Falling short: {'; '.join(poor)}.")
     else:
         limit = f"{POOR_SHARE * 100:.0f} % of the ceiling"
         sentences.append(f"Every run covers the {CLASSES} classes and stays below {limit}.")
