@@ -28,7 +28,10 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=200)]
 
 
 class Card(StrictModel):
-    """The whole of card.json. Every field is a function of params, data and code, never of the clock."""
+    """The whole of card.json. Every field is a function of params, data and code, never of the clock.
+
+    The weights of a diverged run are its last finite ones; `steps` is the budget of either kind of run.
+    """
 
     format: Literal[1]
     key: Label
@@ -48,6 +51,9 @@ class Card(StrictModel):
     code_digest: Digest
     weights_sha256: Digest
     raw_weights_sha256: Digest
+    # Cards of format 1 were written for finished runs only before they said so.
+    status: Literal["finished", "diverged"] = "finished"
+    diverged_at: PositiveInt | None = None  # step at which a value of training was no longer finite
 
     @model_validator(mode="after")
     def _is_one_model(self) -> "Card":
@@ -55,6 +61,10 @@ class Card(StrictModel):
             raise ValueError(f"kind is {self.kind!r}, its method is {self.method.kind!r}")
         if self.method.z_dim > MAX_Z_DIM:
             raise ValueError(f"z_dim is {self.method.z_dim}, more than {MAX_Z_DIM}")
+        if (self.status == "diverged") != (self.diverged_at is not None):
+            raise ValueError(f"status is {self.status!r}, diverged_at is {self.diverged_at}")
+        if self.diverged_at is not None and self.diverged_at > self.steps:
+            raise ValueError(f"diverged_at is {self.diverged_at}, beyond the {self.steps} steps of the run")
         return self
 
     @property

@@ -22,6 +22,8 @@ from pipeline.stage import PARAMS, Cell, check_dataset, report_error, selected_c
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pipeline.registry import Version
+
 FORMATS = ("png", "npy", "png-dir")
 
 
@@ -276,7 +278,7 @@ def sync() -> None:
     Runs, scores and models of the selection, wherever they are missing: for a database that was lost, is
     new, or was down during training. What is there already stays; doing it twice adds nothing.
     """
-    from pipeline.publish import choose_champions, crown_champions, publish_cell
+    from pipeline.publish import choose_champions, crown_champions, publish_cell, without_champion
     from pipeline.tracking import find_experiment, mlflow_session, runs_url
 
     params = load_params(PARAMS)
@@ -286,13 +288,20 @@ def sync() -> None:
     with mlflow_session() as client:
         for cell in _with_progress(there):
             version = publish_cell(client, cell, params)
-            click.echo(f"{cell.key}: version {version.version} of {version.model}")
+            click.echo(f"{cell.key}: {_outcome(version)}")
         champions = choose_champions(there, params)
         for champion in crown_champions(client, champions):
             click.echo(f"champion of {champion.model}: {champion.key}")
-        for dataset, chosen in champions.items():
-            experiment = find_experiment(client, next(cell for cell in there if cell.dataset == dataset))
-            click.echo(runs_url(experiment, best_first=f"results/{chosen['metric']}"))
+        for line in without_champion(there, champions):
+            click.echo(line)
+        for dataset, cell in {cell.dataset: cell for cell in there}.items():
+            metric = champions[dataset]["metric"] if dataset in champions else None
+            best_first = f"results/{metric}" if metric else None
+            click.echo(runs_url(find_experiment(client, cell), best_first=best_first))
+
+
+def _outcome(version: "Version | None") -> str:
+    return f"version {version.version} of {version.model}" if version else "diverged, nothing registered"
 
 
 def _trained_cells(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:

@@ -8,7 +8,9 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gan.card import Card
 from gan.config import Params
+from gan.contract import VariantParams
 from pipeline.stage import Cell, find_recipe
 
 
@@ -80,15 +82,31 @@ def describe_run(cell: Cell, params: Params) -> str:
     """Markdown that a run's page shows: what was trained, and the commands that do it again."""
     recipe = find_recipe(cell, params)
     method = recipe.method
-    paper = re.sub(r"arXiv:(\S+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", method.paper)
     # MLflow folds all but the first lines away, so what a reader wants to copy stands there.
     steps = f"{_steps(cell, params):,} generator steps"
     return f"""**{cell.variant}** on {cell.dataset}, {steps}, seed {cell.seed}. Do it again:
 
     dvc repro register@{cell.key}
 
-{paper}. Loss: {method.loss}. Profile {recipe.profile}, budget {cell.budget}, batches of {method.batch_size}.
+{_source(method)} Profile {recipe.profile}, budget {cell.budget}, batches of {method.batch_size}.
 The commit is in the tag `git.sha`. Draw from the model, anywhere:
 
     gantry sample --model {cell.model_name}@latest -n 64 --seed 0 --out samples.png
 """
+
+
+def describe_divergence(card: Card) -> str:
+    """Markdown that the page of a diverged run shows in the place of `describe_run`'s."""
+    steps = f"step {card.diverged_at:,}** of {card.steps:,}"
+    return f"""**{card.variant}** on {card.dataset} **diverged at {steps}. Do it again:
+
+    dvc repro evaluate@{card.key}
+
+A value of training was no longer finite there. The last finite weights were kept, sampled and scored;
+they are not registered. {_source(card.method)}
+"""
+
+
+def _source(method: VariantParams) -> str:
+    paper = re.sub(r"arXiv:(\S+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", method.paper)
+    return f"{paper}. Loss: {method.loss}."

@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def publish_cell(client: MlflowClient, cell: Cell, params: Params) -> Version:
+def publish_cell(client: MlflowClient, cell: Cell, params: Params) -> Version | None:
     """Complete a cell's run, or make it again, and register its model. Twice is as good as once.
 
+    A diverged run is completed too; it has no model that anyone should use, so None is registered.
     Raises DataError before anything is written when the weights aren't those of the card.
     """
-    read_weights(cell.model, read_card(cell.model))
+    card = read_card(cell.model)
+    read_weights(cell.model, card)
     metrics = read_metrics(cell)
     run_id = ensure_run(client, cell, params)
     complete_run(client, run_id, cell, metrics)
+    if card.status == "diverged":
+        return None
     return publish(client, cell, run_id, metrics, describe_run(cell, params))
 
 
@@ -42,11 +46,15 @@ def read_metrics(cell: Cell) -> dict[str, float]:
 
 
 def choose_champions(cells: Sequence[Cell], params: Params) -> dict[str, dict[str, Any]]:
-    """Pick each data set's cell with the lowest FID of its averaged generator; ties go by key."""
+    """Pick each data set's cell with the lowest FID of its averaged generator; ties go by key.
+
+    A run that diverged is never picked; a data set of none but such has no champion and no entry here.
+    """
     chosen: dict[str, dict[str, Any]] = {}
-    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+    finished = [cell for cell in cells if read_card(cell.model).status == "finished"]
+    for dataset in dict.fromkeys(cell.dataset for cell in finished):
         scored = [
-            (*_fid_of(cell, read_metrics(cell), params), cell) for cell in cells if cell.dataset == dataset
+            (*_fid_of(cell, read_metrics(cell), params), cell) for cell in finished if cell.dataset == dataset
         ]
         names = {name for name, _, _ in scored}
         if len(names) > 1:
@@ -60,6 +68,15 @@ def choose_champions(cells: Sequence[Cell], params: Params) -> dict[str, dict[st
             "value": value,
         }
     return chosen
+
+
+def without_champion(cells: Sequence[Cell], champions: Mapping[str, Any]) -> list[str]:
+    """Say for each data set of these cells that has no champion why it has none."""
+    return [
+        f"no champion of {dataset}: every run on it diverged; the alias stays where it was"
+        for dataset in dict.fromkeys(cell.dataset for cell in cells)
+        if dataset not in champions
+    ]
 
 
 def crown_champions(client: MlflowClient, champions: Mapping[str, Mapping[str, Any]]) -> list[Version]:

@@ -21,6 +21,7 @@ from pipeline.stage import Cell
 from pipeline.tracking import (
     PICTURES,
     create_run,
+    ending_of,
     enlarge,
     find_experiment,
     find_run,
@@ -67,7 +68,8 @@ def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping
     """Add to a run what it lacks: points, previews, card, results, the digest of its weights, its end."""
     clock = _read_clock(cell)
     run = client.get_run(run_id)
-    set_tags(client, run_id, {"weights_sha256": read_card(cell.model).weights_sha256})
+    ending = ending_of(read_card(cell.model))
+    set_tags(client, run_id, ending.tags)
     _complete_points(client, run_id, cell, clock)
     _complete_pictures(client, run_id, cell, clock)
     timing = read_json(cell.training)
@@ -75,8 +77,8 @@ def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping
     # Floors and ceilings belong to the data set, not to the run, and each would take a chart.
     finals |= {name: value for name, value in metrics.items() if not name.endswith(("_floor", "_ceiling"))}
     log_final(client, run_id, finals)
-    if run.info.status != "FINISHED":
-        client.set_terminated(run_id, "FINISHED", end_time=clock.at(clock.steps))
+    if run.info.status != ending.status:
+        client.set_terminated(run_id, ending.status, end_time=clock.at(clock.steps))
 
 
 def _complete_points(client: MlflowClient, run_id: str, cell: Cell, clock: Clock) -> None:
@@ -117,7 +119,8 @@ def _read_clock(cell: Cell) -> Clock:
     try:
         timing = read_json(cell.training)
         start = datetime.fromisoformat(timing["started"]).timestamp()
-        return Clock(int(start * 1000), int(timing["seconds"] * 1000), int(timing["steps"]))
+        steps = read_card(cell.model).diverged_at or int(timing["steps"])  # those that the seconds went into
+        return Clock(int(start * 1000), int(timing["seconds"] * 1000), steps)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{cell.training}: can't be read ({error!r}); run 'dvc repro train@{cell.key}'"

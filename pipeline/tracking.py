@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
+from gan.card import Card
 from gan.errors import ConfigError
 from gan.files import write_bytes
-from pipeline.lineage import git_tags, run_params, run_tags
+from pipeline.lineage import describe_divergence, git_tags, run_params, run_tags
 from pipeline.stage import Cell
 
 if TYPE_CHECKING:
@@ -261,6 +262,25 @@ def runs_url(experiment_id: str, run_id: str | None = None, *, best_first: str |
     return f"{_without_password(host)}/#/experiments/{experiment_id}/{path}?{query}"
 
 
+# ---- how a run ends
+
+
+class Ending(NamedTuple):
+    """How MLflow shows a run that has left a model."""
+
+    status: Status
+    tags: dict[str, str]
+
+
+def ending_of(card: Card) -> Ending:
+    """FINISHED, or FAILED for a run that diverged, with the tags by which either is found."""
+    tags = {"status": card.status, "weights_sha256": card.weights_sha256}
+    if card.diverged_at is None:
+        return Ending("FINISHED", tags)
+    note = {"mlflow.note.content": describe_divergence(card)}
+    return Ending("FAILED", tags | note | {"diverged_at": str(card.diverged_at)})
+
+
 # ---- an open run
 
 
@@ -436,6 +456,11 @@ class Run:
             self._thread.join(CLOSE_SECONDS)
             if self._thread.is_alive():
                 self._warn("it didn't answer in time")
+
+    def complete(self, card: Card) -> None:
+        """Close the run as the card of its model says: FINISHED, or FAILED with the tag status=diverged."""
+        ending = ending_of(card)
+        self.finish(ending.status, tags=ending.tags)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

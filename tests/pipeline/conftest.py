@@ -65,9 +65,15 @@ def params(checkout: Path) -> Params:
 def make_cell(params: Params) -> Callable[..., Cell]:
     """Return a function that writes what the stages before `register` write for a cell."""
 
-    def make(key: str = CELLS[0], *, weights_seed: int | None = None, fid: float = 40.0) -> Cell:
+    def make(
+        key: str = CELLS[0],
+        *,
+        weights_seed: int | None = None,
+        fid: float = 40.0,
+        diverged_at: int | None = None,
+    ) -> Cell:
         cell = parse_cell(key, params)
-        _write_model(cell, params, cell.seed if weights_seed is None else weights_seed)
+        _write_model(cell, params, cell.seed if weights_seed is None else weights_seed, diverged_at)
         timing = {"seconds": 10.0, "images_per_second": 128.0, "steps": STEPS, "images_seen": STEPS * 64}
         write_json(cell.training, timing | {"started": "2026-01-01T00:00:00+00:00"})
         write_json(cell.run, {"run_id": None, "experiment": "gantry/mnist_tiny"})
@@ -78,7 +84,7 @@ def make_cell(params: Params) -> Callable[..., Cell]:
     return make
 
 
-def _write_model(cell: Cell, params: Params, weights_seed: int) -> None:
+def _write_model(cell: Cell, params: Params, weights_seed: int, diverged_at: int | None) -> None:
     import torch
     from PIL import Image
 
@@ -107,12 +113,16 @@ def _write_model(cell: Cell, params: Params, weights_seed: int) -> None:
         code_digest="c" * 64,
         weights_sha256=save_generator(cell.model, state),
         raw_weights_sha256=save_generator(cell.model, state, "generator_raw"),
+        status="diverged" if diverged_at else "finished",
+        diverged_at=diverged_at,
     )
     write_card(cell.model, card)
     with (cell.model / "history.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["step", "images_seen", "loss/critic", "loss/generator"])
-        writer.writerows([step, step * 64, 1.0 / step, float(step)] for step in range(1, STEPS + 1))
+        for step in range(1, (diverged_at or STEPS) + 1):
+            loss = "inf" if step == diverged_at else 1.0 / step
+            writer.writerow([step, step * 64, loss, float(step)])
     (cell.model / "previews").mkdir(exist_ok=True)
-    for step in (10, 20):
+    for step in (10, diverged_at or 20):
         Image.new("L", (16, 16), step).save(cell.model / "previews" / f"{step:06d}.png")

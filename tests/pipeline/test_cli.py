@@ -257,6 +257,18 @@ def test_sync_fills_an_empty_database_and_twice_adds_nothing(project: Path, make
     assert len(json.loads(gantry("models", "--json").stdout)) == 2
 
 
+def test_sync_registers_no_diverged_cell_and_says_so(project: Path, make_cell: MakeCell) -> None:
+    make_cell(GAN, diverged_at=12)
+    alone = gantry("sync")
+    assert alone.exit_code == 0, alone.stderr
+    assert f"{GAN}: diverged, nothing registered" in alone.stdout
+    assert "no champion of mnist_tiny: every run on it diverged" in alone.stdout
+    assert "workflowType=machine_learning" in alone.stdout
+    make_cell(OTHER)
+    assert f"champion of mnist_tiny: {OTHER}" in gantry("sync").stdout
+    assert {row["key"] for row in json.loads(gantry("models", "--json").stdout)} == {OTHER}
+
+
 def test_every_command_has_help(checkout: Path) -> None:
     listed = gantry("--help").stdout
     for name, command in main.commands.items():

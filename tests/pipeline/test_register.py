@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gan.card import read_card
 from gan.config import Params
 from gan.errors import ConfigError, DataError
 from gan.files import read_json
@@ -34,6 +35,7 @@ def test_registering_twice_leaves_one_version(project: Path, params: Params, mak
     assert versions() == [("mnist_tiny-gan", 1, GAN)]
     assert cell.registered.read_bytes() == first
     assert json.loads(first) == {
+        "status": "finished",
         "model": "mnist_tiny-gan",
         "weights_sha256": read_json(cell.model / "card.json")["weights_sha256"],
     }
@@ -181,6 +183,71 @@ def test_a_new_champion_takes_the_alias(project: Path, params: Params, make_cell
 def test_equal_scores_crown_the_first_key(project: Path, params: Params, make_cell: MakeCell) -> None:
     cells = [make_cell(OTHER), make_cell(GAN)]
     assert publish.choose_champions(cells, params)["mnist_tiny"]["key"] == GAN
+
+
+# ---- runs that diverged
+
+
+def test_a_diverged_run_is_completed_and_registers_nothing(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell(diverged_at=12)
+    register.main(params, cell.key)
+    register.main(params, cell.key)
+
+    assert versions() == []
+    digest = read_json(cell.model / "card.json")["weights_sha256"]
+    assert read_json(cell.registered) == {"status": "diverged", "model": None, "weights_sha256": digest}
+    with tracking.mlflow_session() as client:
+        (run,) = client.search_runs([tracking.find_experiment(client, cell)])
+        losses = client.get_metric_history(run.info.run_id, "loss/critic")
+    assert run.info.status == "FAILED"
+    assert (run.data.tags["status"], run.data.tags["diverged_at"]) == ("diverged", "12")
+    assert "diverged at step 12** of 20" in run.data.tags["mlflow.note.content"]
+    assert "gantry sample" not in run.data.tags["mlflow.note.content"]
+    assert run.data.metrics["results/fid_mnistnet_1k_test"] == 40.0
+    start = 1767225600000  # the 12 steps took all of the 10 s
+    assert (run.info.end_time - start, sorted(p.step for p in losses)) == (10_000, list(range(1, 12)))
+
+
+def test_a_run_that_training_closed_as_diverged_stays_failed(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell(diverged_at=12)
+    run = tracking.Run.open(cell, params, data_digest="d" * 64, code_digest="c" * 64)
+    run.log_scalars(1, {"images_seen": 64, "loss/critic": 1.0, "loss/generator": 1.0})
+    run.complete(read_card(cell.model))
+    cell.run.write_text(json.dumps(run.reference))
+    with tracking.mlflow_session() as client:
+        before = client.get_run(str(run.run_id))
+    assert (before.info.status, before.data.tags["status"]) == ("FAILED", "diverged")
+
+    register.main(params, cell.key)
+
+    with tracking.mlflow_session() as client:
+        (after,) = client.search_runs([tracking.find_experiment(client, cell)])
+    assert (after.info.run_id, after.info.status) == (run.run_id, "FAILED")
+    assert after.info.end_time == before.info.end_time
+
+
+def test_a_diverged_cell_is_no_champion_however_good_its_score(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    for key, fid, diverged_at in ((GAN, 10.0, 12), (OTHER, 40.0, None)):
+        register.main(params, make_cell(key, fid=fid, diverged_at=diverged_at).key)
+    champion.main(params, "")
+    assert read_json(Path("build/champion.json"))["mnist_tiny"]["key"] == OTHER
+
+
+def test_where_every_run_diverged_there_is_no_champion_and_that_is_said(
+    project: Path, params: Params, make_cell: MakeCell, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key in (GAN, OTHER):
+        register.main(params, make_cell(key, diverged_at=12).key)
+    champion.main(params, "")
+    assert read_json(Path("build/champion.json")) == {}
+    assert "no champion of mnist_tiny: every run on it diverged" in caplog.text
+    assert versions() == []
 
 
 @pytest.mark.parametrize(
