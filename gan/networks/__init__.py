@@ -1,18 +1,189 @@
-"""The networks, one family a file, and the torch-free parameters by which a recipe shapes them."""
+"""Owns the torch-free parameters by which a recipe shapes its networks; each family has a file of its own."""
 
-from typing import Literal
+from __future__ import annotations
 
-from pydantic import PositiveInt
+from abc import abstractmethod
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from gan.contract import StrictModel
+from pydantic import Field, PositiveInt
+
+from gan.contract import Fraction, ImageShape, StrictModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# N(0, 0.02), gains N(1, 0.02) (DCGAN's authors); U with standard deviation 0.02 (WGAN-GP's authors);
+# Glorot uniform (TensorFlow slim); He-like uniform for convolutions, Glorot for shortcuts (igul222's ResNet).
+Initialisation = Literal["normal", "uniform", "glorot", "he"]
+CriticNorm = Literal["none", "batch", "layer"]
 
 
-class ConvolutionalParams(StrictModel):
-    """Shape of the convolutional pair; widths are those of the layers nearest to the image."""
+class NetworksParams(StrictModel):
+    """A family of generator and critic. `kind` is the name of its file in this folder."""
+
+    kind: str
+
+    @property
+    def summary(self) -> str:
+        """The pair in a few words."""
+        return self._summary()
+
+    def build(self, image: ImageShape, z_dim: int, *, critic_norm: CriticNorm) -> tuple[nn.Module, nn.Module]:
+        """Make generator and critic, initialised.
+
+        Raises ConfigError for images or norms that the family isn't made for.
+        """
+        generator, critic = self._family().build_pair(self, image, z_dim, critic_norm=critic_norm)
+        return generator, critic
+
+    @abstractmethod
+    def _summary(self) -> str: ...
+
+    @abstractmethod
+    def _family(self) -> ModuleType:
+        """Load the family's file, which loads torch."""
+
+
+class PerceptronParams(NetworksParams):
+    """One hidden layer on each side."""
+
+    kind: Literal["mlp"]
+    hidden: PositiveInt
+    activation: Literal["relu", "leaky_relu"]
+    critic_dropout: Fraction
+
+    def _summary(self) -> str:
+        return f"MLP, {self.hidden} hidden"
+
+    def _family(self) -> ModuleType:
+        from gan.networks import mlp
+
+        return mlp
+
+
+class GeneratorParams(StrictModel):
+    """Shape of the convolutional generator; its width is that of the layer nearest to the image."""
+
+    width: PositiveInt
+    kernel: Literal[4, 5]
+    hidden: PositiveInt | None  # a dense layer before the projection
+    stem: Literal["dense", "convolution"]  # from noise to the smallest map
+    stem_norm: Literal["none", "channel", "feature"]  # batch normalisation of the stem (paper: channel)
+    norm: bool  # batch normalisation after the other layers
+    biases: bool  # also where a norm follows
+    output: Literal["tanh", "sigmoid"]  # sigmoid: stretched from [0, 1] to [-1, 1]
+
+
+class CriticParams(StrictModel):
+    """Shape of the convolutional critic; its width is that of the layer nearest to the image."""
+
+    width: PositiveInt
+    kernel: Literal[4, 5]
+    hidden: PositiveInt | None  # a dense layer before the score
+    first_norm: bool  # a norm after the first layer too (paper: no)
+    biases: bool  # also where a norm follows
+
+
+class ConvolutionalParams(NetworksParams):
+    """The strided convolutional pair of DCGAN."""
 
     kind: Literal["dcgan"]
+    generator: GeneratorParams
+    critic: CriticParams
+    initialisation: Initialisation
+
+    def _summary(self) -> str:
+        return f"DCGAN, widths {self.generator.width} / {self.critic.width}"
+
+    def _family(self) -> ModuleType:
+        from gan.networks import dcgan
+
+        return dcgan
+
+
+class ResidualParams(NetworksParams):
+    """The residual pair of WGAN-GP's authors; widths are those of the layers nearest to the image."""
+
+    kind: Literal["resnet"]
     generator_width: PositiveInt
     critic_width: PositiveInt
-    kernel: Literal[4, 5]
-    stem_norm: bool  # batch normalisation after the projection of the noise (paper: yes)
-    initialisation: Literal["normal", "glorot"]  # N(0, 0.02) as the paper, or Glorot uniform
+    initialisation: Initialisation
+
+    def _summary(self) -> str:
+        return f"ResNet, widths {self.generator_width} / {self.critic_width}"
+
+    def _family(self) -> ModuleType:
+        from gan.networks import resnet
+
+        return resnet
+
+
+class StackedParams(NetworksParams):
+    """LSGAN's generator, which follows each of its first doublings by a layer that keeps the size."""
+
+    kind: Literal["lsgan"]
+    generator_width: PositiveInt
+    critic: CriticParams
+    initialisation: Initialisation
+
+    def _summary(self) -> str:
+        return f"LSGAN, widths {self.generator_width} / {self.critic.width}"
+
+    def _family(self) -> ModuleType:
+        from gan.networks import lsgan
+
+        return lsgan
+
+
+class AutoencoderParams(StrictModel):
+    """Shape of the strided autoencoder that is EBGAN's critic."""
+
+    width: PositiveInt  # of the layer nearest to the image; it doubles with each halving of the side
+    stages: PositiveInt  # halvings
+    code: PositiveInt | None  # numbers of a dense code; none: the last map is the code
+
+
+class EnergyParams(NetworksParams):
+    """DCGAN's generator against an autoencoder, which gives (reconstruction, code)."""
+
+    kind: Literal["ebgan"]
+    generator: GeneratorParams
+    critic: AutoencoderParams
+    initialisation: Initialisation
+
+    def _summary(self) -> str:
+        code = self.critic.code or "spatial"
+        return f"DCGAN {self.generator.width} / autoencoder {self.critic.width}, code {code}"
+
+    def _family(self) -> ModuleType:
+        from gan.networks import ebgan
+
+        return ebgan
+
+
+class EquilibriumParams(NetworksParams):
+    """BEGAN's autoencoder, whose decoder's twin is the generator; the same width at every size."""
+
+    kind: Literal["began"]
+    width: PositiveInt
+    code: PositiveInt
+    stages: PositiveInt  # halvings
+    convolutions: PositiveInt  # of the encoder that keep the size, at each of its sizes
+    last_convolutions: PositiveInt  # the same at the smallest size
+    output_bias: float  # where every pixel starts: the images' mean, or 0 as in the paper
+    initialisation: Initialisation
+
+    def _summary(self) -> str:
+        return f"decoder / autoencoder, width {self.width}, code {self.code}"
+
+    def _family(self) -> ModuleType:
+        from gan.networks import began
+
+        return began
+
+
+# The families whose critic gives a score, (N, C, H, W) -> (N,).
+ScoreNetworks = Annotated[
+    ConvolutionalParams | PerceptronParams | ResidualParams | StackedParams, Field(discriminator="kind")
+]

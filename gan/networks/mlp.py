@@ -8,6 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from gan.contract import ImageShape
+from gan.errors import ConfigError
+from gan.networks import PerceptronParams
+
+
+def build_pair(
+    params: PerceptronParams, image: ImageShape, z_dim: int, *, critic_norm: str
+) -> tuple[nn.Module, nn.Module]:
+    """Make generator and critic, initialised. Raises ConfigError for a norm: there is no layer to follow."""
+    if critic_norm != "none":
+        raise ConfigError(f"perceptrons have no {critic_norm} norm; set critic_norm to none")
+    return MLPGenerator(params, image, z_dim), MLPCritic(params, image)
 
 
 def _activation(name: str) -> nn.Module:
@@ -28,12 +39,12 @@ def _initialise(network: nn.Module) -> None:
 class MLPGenerator(nn.Module):
     """(N, z_dim) -> (N, C, H, W) in [-1, 1]."""
 
-    def __init__(self, image: ImageShape, z_dim: int, *, hidden: int, activation: str) -> None:
+    def __init__(self, params: PerceptronParams, image: ImageShape, z_dim: int) -> None:
         super().__init__()
         self.image = image
         pixels = image.channels * image.height * image.width
         self.layers = nn.Sequential(
-            nn.Linear(z_dim, hidden), _activation(activation), nn.Linear(hidden, pixels)
+            nn.Linear(z_dim, params.hidden), _activation(params.activation), nn.Linear(params.hidden, pixels)
         )
         _initialise(self)
 
@@ -45,14 +56,14 @@ class MLPGenerator(nn.Module):
 class MLPCritic(nn.Module):
     """(N, C, H, W) in [-1, 1] -> (N,) logits."""
 
-    def __init__(self, image: ImageShape, *, hidden: int, activation: str, dropout: float) -> None:
+    def __init__(self, params: PerceptronParams, image: ImageShape) -> None:
         super().__init__()
         pixels = image.channels * image.height * image.width
         self.layers = nn.Sequential(
-            nn.Linear(pixels, hidden),
-            _activation(activation),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, 1),
+            nn.Linear(pixels, params.hidden),
+            _activation(params.activation),
+            nn.Dropout(params.critic_dropout),
+            nn.Linear(params.hidden, 1),
         )
         _initialise(self)
 

@@ -1,0 +1,98 @@
+"""Owns what several families of networks share: norms, initialisation, sizes, an ELU quick on a CPU."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gan.contract import ImageShape
+from gan.errors import ConfigError
+
+
+def stem_side(image: ImageShape) -> tuple[int, int]:
+    """Side of the smallest feature map and how often it is doubled to reach the image's side.
+
+    Raises ConfigError where no such map exists.
+    """
+    side = image.height
+    doublings = 0
+    while side % 2 == 0 and side > 7:
+        side //= 2
+        doublings += 1
+    if image.height != image.width or side not in (4, 7) or doublings < 2:
+        raise ConfigError(
+            f"convolutional networks need square images with a side of 4 or 7 times a power of two "
+            f"(28, 32, 64, 128), not {image.height}x{image.width}"
+        )
+    return side, doublings
+
+
+def halved_side(image: ImageShape, stages: int) -> int:
+    """Side of an image after this many halvings. Raises ConfigError where it can't be halved so often."""
+    if image.height != image.width or image.height % 2**stages:
+        raise ConfigError(
+            f"an autoencoder of {stages} stages needs square images with a side that is a multiple of "
+            f"{2**stages}, not {image.height}x{image.width}"
+        )
+    return image.height // 2**stages
+
+
+def norm(kind: str, channels: int) -> nn.Module:
+    """Normalise feature maps (N, channels, H, W): "batch", "layer", or "none" for nothing.
+
+    One group over channels and pixels, with a gain and a bias per channel, is the layer norm of the
+    WGAN-GP authors; nn.LayerNorm would have one per pixel.
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
+
+
+def initialise(network: nn.Module, scheme: str) -> None:
+    """Draw all weights by a scheme of `gan.networks.Initialisation`; biases are 0.
+
+    A module with an attribute `initialisation` has chosen another scheme for itself.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            _draw(module, getattr(module, "initialisation", scheme))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and scheme == "normal":
+            with torch.no_grad():
+                module.weight.normal_(1.0, 0.02)
+
+
+def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, scheme: str) -> None:
+    if scheme == "normal":
+        nn.init.normal_(module.weight, std=0.02)
+    elif scheme == "uniform":
+        nn.init.uniform_(module.weight, -0.02 * 3**0.5, 0.02 * 3**0.5)
+    elif scheme == "glorot":
+        nn.init.xavier_uniform_(module.weight)
+    else:  # "he": standard deviation sqrt(4 / (fan_in + fan_out)), twice Glorot's variance
+        nn.init.xavier_uniform_(module.weight, gain=2**0.5)
+
+
+class ELU(nn.Module):
+    """max(x, 0) + exp(min(x, 0)) - 1, on a CPU in a third of the time that torch's own takes."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Element by element."""
+        if values.is_cpu:
+            return _CPUELU.apply(values)
+        return functional.elu(values)
+
+
+class _CPUELU(torch.autograd.Function):
+    """Keeps its output alone: where that is y, the derivative is min(y, 0) + 1."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        result = values.clamp_max(0).exp_().sub_(1).add_(values.clamp_min(0))
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        (result,) = ctx.saved_tensors
+        return gradients[0] * (result.clamp_max(0) + 1)
