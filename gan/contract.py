@@ -7,15 +7,17 @@ word for every discriminator, and a "step" is one update of the generator.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from gan.objectives import Objective
+# Detached and 0-d; reading one is a synchronisation, and the logger's business.
+Scalars: TypeAlias = "dict[str, Tensor]"
 
 
 class StrictModel(BaseModel):
@@ -32,24 +34,75 @@ class ImageShape(NamedTuple):
     width: int
 
 
+class Objective(ABC):
+    """The adversarial game of one variant: two losses, a schedule, a constraint, and any state.
+
+    It alone calls the critic. It is handed no optimiser, no device and no logger. Images are
+    (N, C, H, W) in [-1, 1]; fakes reach `critic_loss` without a graph. It is a plain class, so that an
+    objective can stand in its variant's file, which is read without torch.
+    """
+
+    @abstractmethod
+    def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
+        """Loss that the critic descends, and what is worth logging of it."""
+
+    @abstractmethod
+    def generator_loss(self, critic: nn.Module, fake: Tensor) -> tuple[Tensor, Scalars]:
+        """Loss that the generator descends, through a critic that stands still."""
+
+    def critic_steps(self, step: int) -> int:
+        """Critic updates before the generator's update number `step`, counted from 0."""
+        return 1
+
+    def begin_step(self, progress: float) -> None:
+        """Set what depends on the fraction of the run that is done, in [0, 1)."""
+        return None
+
+    def after_critic_step(self, critic: nn.Module) -> None:
+        """Impose a constraint on the critic after its update."""
+        return None
+
+    def after_generator_step(self) -> None:
+        """Update state that depends on both updates of a step."""
+        return None
+
+    def rate_factor(self) -> float:
+        """What both learning rates are multiplied by: for rates that follow what was measured."""
+        return 1.0
+
+    def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
+        """Score images that the critic never learns from; run without a graph, and none by default."""
+        return {}
+
+    def state_dict(self) -> dict[str, float]:
+        """All that a resumed run needs of it."""
+        return {}
+
+    def load_state_dict(self, saved: Mapping[str, float]) -> None:
+        """Take over what `state_dict` gave."""
+        return None
+
+
 class Gan(NamedTuple):
-    """The three modules that one variant is made of."""
+    """The two networks and the game that one variant is made of."""
 
     generator: nn.Module
     critic: nn.Module
     objective: Objective
 
 
+Noise = Literal["normal", "uniform", "unit"]  # N(0, 1), U[-1, 1] or U[0, 1], per component
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Betas = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
 
 
 class AdamParams(StrictModel):
-    """Adam. Kingma & Ba, 2015, arXiv:1412.6980."""
+    """Adam. Kingma & Ba, 2015, arXiv:1412.6980. weight_decay: L2 on kernels only; absent: none."""
 
     kind: Literal["adam"]
     lr: PositiveFloat
     betas: Betas
+    weight_decay: PositiveFloat | None = None
 
 
 class RMSpropParams(StrictModel):
@@ -60,7 +113,15 @@ class RMSpropParams(StrictModel):
     alpha: Fraction
 
 
-OptimizerParams = Annotated[AdamParams | RMSpropParams, Field(discriminator="kind")]
+class RMSpropTFParams(StrictModel):
+    """RMSprop as TensorFlow 1 computes it: the second moment starts at 1, eps stands inside the root."""
+
+    kind: Literal["rmsprop_tf"]
+    lr: PositiveFloat
+    alpha: Fraction
+
+
+OptimizerParams = Annotated[AdamParams | RMSpropParams | RMSpropTFParams, Field(discriminator="kind")]
 
 
 class SchedulePoint(StrictModel):
@@ -69,6 +130,36 @@ class SchedulePoint(StrictModel):
     begin: Annotated[float, Field(gt=0.0, lt=1.0, alias="from")]
     generator_lr: NonNegativeFloat | None = None
     critic_lr: NonNegativeFloat | None = None
+
+
+def scheduled(
+    initial: Mapping[str, float], points: Sequence[SchedulePoint], progress: float
+) -> dict[str, float]:
+    """Values that hold when this fraction of the run is done: a function of it, with no state to save."""
+    values = dict(initial)
+    for point in sorted(points, key=lambda point: point.begin):
+        if point.begin <= progress:
+            given = {name: getattr(point, name) for name in values}
+            values |= {name: value for name, value in given.items() if value is not None}
+    return values
+
+
+class LinearDecay(StrictModel):
+    """Both rates fall linearly to 0 at the end of the run."""
+
+    kind: Literal["linear"]
+
+
+class ExponentialDecay(StrictModel):
+    """Both rates are multiplied by `factor` after each `every` steps, and stay above `floor`."""
+
+    kind: Literal["exponential"]
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)]
+    every: PositiveInt
+    floor: NonNegativeFloat
+
+
+RateDecay = Annotated[LinearDecay | ExponentialDecay, Field(discriminator="kind")]
 
 
 class VariantParams(StrictModel):
@@ -82,14 +173,20 @@ class VariantParams(StrictModel):
 
     kind: str
     z_dim: PositiveInt
-    noise: Literal["normal", "uniform"]  # N(0, 1) or U[-1, 1], per component
+    noise: Noise
     batch_size: Annotated[int, Field(ge=2)]
     generator_optimizer: OptimizerParams
     critic_optimizer: OptimizerParams
-    # reuse: the generator learns on the fakes of the last critic step, with one forward pass;
-    # fresh: it draws new noise, as the papers do.
-    generator_noise: Literal["fresh", "reuse"]
-    schedule: list[SchedulePoint]
+    # fresh: the generator learns on noise of its own, as in the papers. reuse: on the fakes of the last
+    # critic step, with one forward pass. joint: on those, and through the critic as it was before that
+    # step, so that both move at once.
+    generator_noise: Literal["fresh", "reuse", "joint"]
+    # repeated: all critic steps before a generator step see one batch and one noise.
+    critic_batches: Literal["fresh", "repeated"]
+    schedule: Sequence[SchedulePoint]
+    rate_decay: RateDecay | None
+    # record: a run whose values are no longer finite ends well, with its last finite weights.
+    on_divergence: Literal["stop", "record"]
 
     @abstractmethod
     def build(self, image: ImageShape) -> Gan:

@@ -36,6 +36,10 @@ class CheckpointError(GanError):
 
 
 class TrainingDiverged(GanError):
-    """A loss or a statistic of training is no longer finite."""
+    """A loss or a statistic of training is no longer finite; `values` are those that were read with it."""
 
     exit_code = 65
+
+    def __init__(self, message: str, values: dict[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.values = values or {}

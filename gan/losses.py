@@ -1,4 +1,4 @@
-"""Owns loss mathematics on critic outputs: plain functions of scores of shape (N,)."""
+"""Owns loss mathematics that several objectives share: plain functions of scores of shape (N,)."""
 
 from torch import Tensor
 from torch.nn import functional

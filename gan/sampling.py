@@ -18,7 +18,7 @@ def draw_noise(
     generator: torch.Generator | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Noise (n, z_dim) from N(0, 1) ("normal") or U[-1, 1] ("uniform").
+    """Noise (n, z_dim) from N(0, 1) ("normal"), U[-1, 1] ("uniform") or U[0, 1] ("unit").
 
     Drawn from torch's global generator where none is given. Row i doesn't depend on n: torch draws
     normal numbers in blocks of 16 and draws the last 16 anew where they don't fill a block.
@@ -26,7 +26,8 @@ def draw_noise(
     rows = -(-n // 16) * 16
     if law == "normal":
         return torch.randn(rows, z_dim, generator=generator, device=device)[:n]
-    return torch.rand(rows, z_dim, generator=generator, device=device)[:n] * 2 - 1
+    noise = torch.rand(rows, z_dim, generator=generator, device=device)[:n]
+    return noise if law == "unit" else noise * 2 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:

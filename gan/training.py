@@ -6,6 +6,7 @@ objective's, how it is done is here.
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan.contract import AdamParams, Gan, ImageShape, OptimizerParams, TrainParams, VariantParams
+from gan import distributed
+from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, scheduled
 from gan.errors import TrainingDiverged
-from gan.objectives import Scalars
+from gan.optimizers import new_optimizer
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, reestimate_batch_statistics
 
@@ -55,7 +57,7 @@ class TrainState:
         self.batches_seen = saved["batches_seen"]
         self.images_seen = saved["images_seen"]
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def _parts(self) -> dict[str, Any]:
         return {
             "generator": self.gan.generator,
             "critic": self.gan.critic,
@@ -76,7 +78,9 @@ class TrainState:
 
     def draw_fakes(self, n: int, *, with_graph: bool) -> Tensor:
         """Generate n images in float32, with or without a graph to the generator."""
-        noise = draw_noise(n, self.variant.z_dim, self.variant.noise, device=self.device)
+        noise = distributed.draw_rows(
+            lambda rows: draw_noise(rows, self.variant.z_dim, self.variant.noise, device=self.device), n
+        )
         with torch.set_grad_enabled(with_graph), self.autocast():
             # Without .float() a penalty's interpolation of float32 reals and bfloat16 fakes raises.
             fake: Tensor = self.gan.generator(noise).float()
@@ -96,8 +100,9 @@ def new_train_state(
     torch.manual_seed(derive_seed(seed, "weights"))
     gan = variant.build(image)
     layout = torch.channels_last if params.channels_last else torch.contiguous_format
-    for network in gan:
+    for network in (gan.generator, gan.critic):
         network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        distributed.broadcast(network)
     return TrainState(
         variant=variant,
         params=params,
@@ -111,19 +116,12 @@ def new_train_state(
     )
 
 
-def new_optimizer(params: OptimizerParams, network: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimiser that a recipe names."""
-    if isinstance(params, AdamParams):
-        return torch.optim.Adam(network.parameters(), lr=params.lr, betas=params.betas, fused=True)
-    return torch.optim.RMSprop(network.parameters(), lr=params.lr, alpha=params.alpha)
-
-
 def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Scalars]:
     """Train until `state.steps`, yielding the scalars of each step.
 
-    batches: endless (B, C, H, W) in [-1, 1], standing at `state.batches_seen`.
+    batches: endless (B, C, H, W) in [-1, 1], this process's shares of those from `state.batches_seen` on.
     """
-    reuse = state.variant.generator_noise == "reuse"
+    noise, repeated = state.variant.generator_noise, state.variant.critic_batches == "repeated"
     layout = torch.channels_last if state.params.channels_last else torch.contiguous_format
     objective = state.gan.objective
     while state.step < state.steps:
@@ -132,17 +130,23 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Sca
         scalars: Scalars = {}
         critic_steps = objective.critic_steps(state.step)
         for inner in range(critic_steps):
-            real = next(batches).to(state.device, memory_format=layout, non_blocking=True)
-            state.seed_draws("critic", inner)
+            if inner == 0 or not repeated:
+                real = next(batches).to(state.device, memory_format=layout, non_blocking=True)
+                state.batches_seen += 1
+                state.images_seen += len(real) * distributed.world_size()
+            state.seed_draws("critic", 0 if repeated else inner)
+            last = inner == critic_steps - 1
             # The fakes of the last critic step keep their graph where the generator learns on them.
-            fake = state.draw_fakes(len(real), with_graph=reuse and inner == critic_steps - 1)
-            scalars = critic_step(state, real, fake.detach())
-            state.batches_seen += 1
-            state.images_seen += len(real)
-        state.seed_draws("generator")
-        if not reuse:
-            fake = state.draw_fakes(len(real), with_graph=True)
-        scalars |= generator_step(state, fake)
+            fake = state.draw_fakes(len(real), with_graph=last and noise != "fresh")
+            if last and noise == "joint":
+                scalars = generator_gradients(state, fake)
+            scalars |= critic_step(state, real, fake.detach())
+        if noise != "joint":
+            state.seed_draws("generator")
+            if noise == "fresh":
+                fake = state.draw_fakes(len(real), with_graph=True)
+            scalars |= generator_gradients(state, fake)
+        generator_update(state)
         state.step += 1
         yield scalars
 
@@ -154,13 +158,14 @@ def critic_step(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
         loss, scalars = gan.objective.critic_loss(gan.critic, real, fake)
     state.critic_optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    distributed.average_gradients(gan.critic.parameters())
     state.critic_optimizer.step()
     gan.objective.after_critic_step(gan.critic)
     return scalars
 
 
-def generator_step(state: TrainState, fake: Tensor) -> Scalars:
-    """Update the generator, and its average, through a critic that is frozen meanwhile."""
+def generator_gradients(state: TrainState, fake: Tensor) -> Scalars:
+    """Take the generator's gradient at these fakes, through a critic that is frozen meanwhile."""
     gan = state.gan
     gan.critic.requires_grad_(False)
     with state.autocast():
@@ -168,10 +173,15 @@ def generator_step(state: TrainState, fake: Tensor) -> Scalars:
     state.generator_optimizer.zero_grad(set_to_none=True)
     loss.backward()
     gan.critic.requires_grad_(True)
-    state.generator_optimizer.step()
-    gan.objective.after_generator_step()
-    update_average(state)
+    distributed.average_gradients(gan.generator.parameters())
     return scalars
+
+
+def generator_update(state: TrainState) -> None:
+    """Move the generator by the gradient that was taken, and its average with it."""
+    state.generator_optimizer.step()
+    state.gan.objective.after_generator_step()
+    update_average(state)
 
 
 @torch.no_grad()
@@ -188,37 +198,61 @@ def update_average(state: TrainState) -> None:
 
 
 def set_learning_rates(state: TrainState) -> None:
-    """Set the rates that hold at this step: a function of the step, so that nothing has to be saved."""
-    progress = state.step / state.steps
-    rates = {
-        "generator_lr": state.variant.generator_optimizer.lr,
-        "critic_lr": state.variant.critic_optimizer.lr,
-    }
-    for point in sorted(state.variant.schedule, key=lambda point: point.begin):
-        if point.begin <= progress:
-            given = {name: getattr(point, name) for name in rates}
-            rates |= {name: rate for name, rate in given.items() if rate is not None}
-    for optimizer, name in (
-        (state.generator_optimizer, "generator_lr"),
-        (state.critic_optimizer, "critic_lr"),
+    """Set the rates that hold at this step: of schedule, decay and what the objective has measured."""
+    variant, progress = state.variant, state.step / state.steps
+    initial = {"generator_lr": variant.generator_optimizer.lr, "critic_lr": variant.critic_optimizer.lr}
+    rates = scheduled(initial, variant.schedule, progress)
+    decay, factor = variant.rate_decay, state.gan.objective.rate_factor()
+    floor = 0.0
+    if isinstance(decay, ExponentialDecay):
+        factor *= decay.factor ** (state.step // decay.every)
+        floor = decay.floor
+    elif decay is not None:
+        factor *= 1 - progress
+    for optimizer, rate in (
+        (state.generator_optimizer, rates["generator_lr"]),
+        (state.critic_optimizer, rates["critic_lr"]),
     ):
         for group in optimizer.param_groups:
-            group["lr"] = rates[name]
+            group["lr"] = max(rate * factor, min(rate, floor))
+
+
+def held_out_scalars(state: TrainState, real: Tensor) -> Scalars:
+    """What the objective has to say of images that the critic never learns from; the run isn't touched.
+
+    real: (B, C, H, W) in [-1, 1]. The critic normalises them by their own statistics, as in training.
+    """
+    critic = state.gan.critic
+    buffers = {name: buffer.clone() for name, buffer in critic.named_buffers()}
+    state.seed_draws("held out")
+    with torch.no_grad(), state.autocast():
+        fake = state.draw_fakes(len(real), with_graph=False)
+        scalars = state.gan.objective.held_out_scalars(critic, real.to(state.device), fake)
+    for name, buffer in critic.named_buffers():
+        buffer.copy_(buffers[name])
+    return scalars
 
 
 def read_scalars(scalars: Scalars, step: int) -> dict[str, float]:
-    """Read a step's scalars, in one go, and see that they are finite.
+    """Read a step's scalars, means over all processes, in one go.
 
-    Raises TrainingDiverged naming the first that is not.
+    Raises TrainingDiverged naming the first that is not finite, with all of them as `values`.
     """
     names = list(scalars)
-    values = dict(zip(names, torch.stack([scalars[name].float() for name in names]).tolist(), strict=True))
+    means = distributed.mean(torch.stack([scalars[name].detach().float() for name in names])).tolist()
+    values = dict(zip(names, means, strict=True))
     for name, value in values.items():
-        if not -float("inf") < value < float("inf"):
+        if not math.isfinite(value):
             raise TrainingDiverged(
-                f"{name} is {value} at step {step}; lower the learning rates or the penalty's weight"
+                f"{name} is {value} at step {step}; lower the learning rates or the penalty's weight", values
             )
     return values
+
+
+def has_finite_weights(state: TrainState) -> bool:
+    """Tell whether every weight of the generator and of its average is finite."""
+    networks = (state.gan.generator, state.averaged)
+    return all(bool(weight.isfinite().all()) for network in networks for weight in network.parameters())
 
 
 def preview(state: TrainState, n: int = 64) -> Tensor:
@@ -244,8 +278,10 @@ def spread(points: int, steps: int) -> set[int]:
 
 
 def pick_device() -> torch.device:
-    """The CUDA device with most free memory, else the CPU."""
+    """The CUDA device with most free memory, one each for processes side by side; else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    if distributed.world_size() > 1:
+        return torch.device("cuda", torch.cuda.current_device())
     free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
     return torch.device("cuda", free.index(max(free)))

@@ -1,0 +1,59 @@
+"""Owns the optimisers: the recipe's choice made real, and the one that torch lacks."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan.contract import AdamParams, OptimizerParams, RMSpropParams
+
+
+def new_optimizer(params: OptimizerParams, network: nn.Module) -> torch.optim.Optimizer:
+    """Make the optimiser that a recipe names, for a network's parameters."""
+    weights = list(network.parameters())
+    if isinstance(params, AdamParams):
+        return torch.optim.Adam(
+            _decayed(weights, params.weight_decay), lr=params.lr, betas=params.betas, fused=True
+        )
+    if isinstance(params, RMSpropParams):
+        return torch.optim.RMSprop(weights, lr=params.lr, alpha=params.alpha)
+    return RMSpropTF(weights, lr=params.lr, alpha=params.alpha)
+
+
+def _decayed(weights: list[nn.Parameter], decay: float | None) -> list[Any]:
+    """Split into kernels, which decay, and biases and gains, which don't; one group where nothing does."""
+    if decay is None:
+        return weights
+    kernels = [weight for weight in weights if weight.dim() > 1]
+    others = [weight for weight in weights if weight.dim() <= 1]
+    return [{"params": kernels, "weight_decay": decay}, {"params": others}]
+
+
+class RMSpropTF(torch.optim.Optimizer):
+    """RMSprop of TensorFlow 1: w -= lr * g / sqrt(v + eps), v from 1, v = alpha * v + (1 - alpha) * g^2.
+
+    torch's starts v at 0 and adds eps (1e-8) outside the root, so that its first step is about
+    lr / sqrt(1 - alpha) in every component, and this one's lr * g / sqrt(alpha) for small g. An ancestor's
+    rates mean what they meant only here. eps is 1e-10, TensorFlow's.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], *, lr: float, alpha: float) -> None:
+        super().__init__(weights, {"lr": lr, "alpha": alpha})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all weights that have a gradient; a closure is not supported."""
+        if closure is not None:
+            raise ValueError("RMSpropTF takes no closure")
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["square_average"] = torch.ones_like(weight)
+                average: Tensor = state["square_average"]
+                average.mul_(group["alpha"]).addcmul_(weight.grad, weight.grad, value=1 - group["alpha"])
+                weight.addcdiv_(weight.grad, (average + 1e-10).sqrt_(), value=-group["lr"])
+        return None
