@@ -53,7 +53,7 @@ class DatasetParams(StrictModel):
     """What a data set's images look like after conversion, and how it is split."""
 
     image: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]
-    split: Literal["every_fifth_is_test", "last_5000_are_validation"]
+    split: Literal["every_fifth_is_test", "last_5000_are_validation", "official"]
 
     @property
     def shape(self) -> ImageShape:

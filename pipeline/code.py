@@ -1,9 +1,10 @@
 """Stage `code`: per roster entry, a hash of the code that makes its weights.
 
-The hash is over the syntax trees, without docstrings, of `pipeline.train`, of the entry's kind, and of
-every module of `gan` that these import, directly or not. So a comment retrains nothing, and a change
-in one variant's file retrains that variant. Left out are the roster and the configuration: they
-import every variant, and what they read of params.yaml is a dependency of `train` by itself.
+The hash is over the syntax trees, without docstrings, of `pipeline.train`, of the entry's kind and its
+family of networks, and of every module of `gan` that these import, directly or not. So a comment
+retrains nothing, and a change in one variant's file retrains that variant. Left out are the roster, the
+list of families and the configuration: they import every one, and what they read of params.yaml is a
+dependency of `train` by itself.
 """
 
 import ast
@@ -15,17 +16,17 @@ from gan.files import write_json
 from pipeline.stage import run_stage
 
 ROOTS = ["pipeline.train"]
-LEFT_OUT = {"gan", "gan.config", "gan.card", "gan.variants"}
+LEFT_OUT = {"gan", "gan.config", "gan.card", "gan.networks", "gan.variants"}
 OUT = Path("build/code")
 
 
 def main(params: Params, _: str) -> None:
     """Write build/code/ENTRY.json for every selected entry."""
     for variant in params.select.variants:
-        kinds = {
-            type(params.recipes[dataset][variant].method).__module__ for dataset in params.select.datasets
-        }
-        modules = {name: digest_of(name) for name in sorted(reachable([*ROOTS, *kinds]))}
+        methods = [params.recipes[dataset][variant].method for dataset in params.select.datasets]
+        kinds = {type(method).__module__ for method in methods}
+        families = {f"gan.networks.{method.networks.kind}" for method in methods}
+        modules = {name: digest_of(name) for name in sorted(reachable([*ROOTS, *kinds, *families]))}
         digest = hashlib.sha256(repr(sorted(modules.items())).encode()).hexdigest()
         write_json(OUT / f"{variant}.json", {"digest": digest, "modules": modules})
 

@@ -8,13 +8,15 @@ but for build/training (how long it took) and build/runs (the MLflow run).
 import csv
 import io
 import logging
+import math
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,20 +27,22 @@ from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 from torch import Tensor
 
-from gan import __version__
+from gan import __version__, distributed
 from gan.card import Card, write_card
 from gan.checkpoint import fingerprint, load_latest, save_checkpoint
 from gan.config import Params
-from gan.contract import TrainParams
+from gan.contract import Scalars, TrainParams
 from gan.data.batches import endless_batches
 from gan.data.image_store import ImageStore
-from gan.errors import TrainingDiverged
+from gan.errors import ConfigError, TrainingDiverged
 from gan.files import exclusive_lock, read_json, write_bytes, write_json
 from gan.generator import save_generator
 from gan.sampling import image_grid
 from gan.training import (
     TrainState,
     finish_average,
+    has_finite_weights,
+    held_out_scalars,
     new_train_state,
     pick_device,
     preview,
@@ -60,14 +64,24 @@ class Record:
 
     history: list[dict[str, float]] = field(default_factory=list)
     previews: dict[int, Tensor] = field(default_factory=dict)
+    finite: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # last finite weights, if to be kept
+    diverged_at: int | None = None
     seconds: float = 0.0
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     run_id: str | None = None
 
 
 def main(params: Params, key: str) -> None:
-    """Write models/KEY, build/training/KEY.json and build/runs/KEY.json."""
-    cell = parse_cell(key, params)
+    """Write models/KEY, build/training/KEY.json and build/runs/KEY.json.
+
+    Under `torchrun` every process trains on its share of each batch; the first alone logs and saves.
+    """
+    with distributed.process_group():
+        train_cell(params, parse_cell(key, params))
+
+
+def train_cell(params: Params, cell: Cell) -> None:
+    """Train a cell from where its last checkpoint is, and write what it leaves."""
     recipe = find_recipe(cell, params)
     store = ImageStore(cell.store, "train")
     code = read_json(cell.code)["digest"]
@@ -83,11 +97,16 @@ def main(params: Params, key: str) -> None:
         seed=cell.seed,
     )
     folder = checkpoint_root() / identity
-    with exclusive_lock(folder.with_suffix(".lock")), stopped_by_signals() as stop:
+    leads = distributed.rank() == 0
+    lock = exclusive_lock(folder.with_suffix(".lock")) if leads else nullcontext()
+    with lock, stopped_by_signals() as stop:
         state = new_train_state(
             recipe.method, store.image, params.train, steps=steps, seed=cell.seed, device=device
         )
         record = resume(folder, state)
+        if not leads:
+            train(state, store, record, None, folder, stop, cell)
+            return
         run = tracking.Run.open(
             cell, params, data_digest=store.digest, code_digest=code, device=str(device), run_id=record.run_id
         )
@@ -95,7 +114,7 @@ def main(params: Params, key: str) -> None:
         if run.url:
             logging.info("MLflow: %s", run.url)
         try:
-            train(state, store, record, run, folder, stop, key)
+            train(state, store, record, run, folder, stop, cell)
         except TrainingDiverged:
             run.finish("FAILED")
             raise
@@ -105,60 +124,139 @@ def main(params: Params, key: str) -> None:
         card = write_model(cell, state, record, store, code)
         write_json(cell.training, timings(state, record))
         write_json(cell.run, run.reference)
-        run.finish("FINISHED")
+        run.complete(card)
         shutil.rmtree(folder, ignore_errors=True)
-    logging.info("%s: %s steps in %.0f s, weights %s", key, steps, record.seconds, card.weights_sha256[:12])
+    end = f"diverged at step {card.diverged_at} of {steps}" if card.diverged_at else f"{steps} steps"
+    logging.info("%s: %s in %.0f s, weights %s", cell.key, end, record.seconds, card.weights_sha256[:12])
 
 
 def train(
     state: TrainState,
     store: ImageStore,
     record: Record,
-    run: tracking.Run,
+    run: tracking.Run | None,
     folder: Path,
     stop: Stop,
-    key: str,
+    cell: Cell,
 ) -> None:
-    """Run the loop, and at its marks read scalars, draw previews and save; a signal ends it after a save."""
+    """Run the loop, and at its marks read scalars, draw previews and save; a signal ends it after a save.
+
+    run: where the first process logs; none in the others, which do nothing but train.
+    Raises TrainingDiverged where the recipe doesn't have it recorded.
+    """
     rows = spread(state.params.log_points, state.steps)
     pictures = spread(state.params.previews, state.steps)
-    batches = endless_batches(store, state.variant.batch_size, seed=state.seed, start=state.batches_seen)
+    batches = batches_of(store, state, state.batches_seen)
+    held_out = held_out_batches(cell, state, start=len(record.history))
     began = saved = time.monotonic()
     before = record.seconds
 
     def draw() -> None:
         record.previews[state.step] = preview(state)
-        run.log_image("samples", image_grid(record.previews[state.step], scale=2), state.step)
+        if run:
+            run.log_image("samples", image_grid(record.previews[state.step], scale=2), state.step)
 
-    with progress_of(state, key) as tick:
+    with progress_of(state, cell.key) if run else nullcontext(lambda step: None) as tick:
         if state.step == 0:
-            draw()
+            keep_finite(state, record)
+            if run:
+                draw()
         for scalars in training_steps(state, batches):
             if state.step in rows:
-                values = {"images_seen": state.images_seen, **read_scalars(scalars, state.step)}
-                record.history.append({"step": state.step, **values})
-                run.log_scalars(state.step, values)
+                if held_out:
+                    scalars |= held_out_scalars(state, next(held_out))
+                values = take_row(state, record, scalars)
+                if run:
+                    run.log_scalars(state.step, values)
                 tick(state.step)
-            if state.step in pictures:
+            if run and state.step in pictures and record.diverged_at is None:
                 draw()
             record.seconds = before + time.monotonic() - began
-            if stop.signal or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            # A stop must come to all processes at the same step, or some would wait for the others.
+            stopping = distributed.agree(stop.signal != 0)
+            if run and (stopping or time.monotonic() - saved > CHECKPOINT_SECONDS):
                 save_checkpoint(folder, {"state": state.state_dict(), "record": asdict(record)}, state.step)
                 saved = time.monotonic()
-            if stop.signal:
+            if stopping:
+                stop.signal = stop.signal or signal.SIGTERM
                 logging.info(
-                    "%s: stopped and saved at step %s; the same command goes on from there", key, state.step
+                    "%s: stopped and saved at step %s; the same command goes on from there",
+                    cell.key,
+                    state.step,
                 )
+                return
+            if record.diverged_at is not None:
+                logging.warning("%s: no longer finite at step %s", cell.key, state.step)
                 return
 
 
+def take_row(state: TrainState, record: Record, scalars: Scalars) -> dict[str, float]:
+    """Read a step's scalars into the history and return those that are finite.
+
+    Where they, or the weights, no longer are and the recipe has that recorded, the run is marked as
+    diverged and its generators are those of the last row again. Raises TrainingDiverged elsewhere.
+    """
+    seen = {"images_seen": float(state.images_seen)}
+    try:
+        values = read_scalars(scalars, state.step)
+        if state.variant.on_divergence == "record" and not has_finite_weights(state):
+            raise TrainingDiverged(f"weights aren't finite at step {state.step}", values)
+    except TrainingDiverged as error:
+        if state.variant.on_divergence == "stop":
+            raise
+        values = error.values
+        record.diverged_at = state.step
+        state.gan.generator.load_state_dict(record.finite["generator"])
+        state.averaged.load_state_dict(record.finite["averaged"])
+    else:
+        keep_finite(state, record)
+    record.history.append({"step": state.step, "images_seen": state.images_seen, **values})
+    return {name: value for name, value in (seen | values).items() if math.isfinite(value)}
+
+
+def keep_finite(state: TrainState, record: Record) -> None:
+    """Keep the generators' weights, where a divergence is to be recorded."""
+    if state.variant.on_divergence == "record":
+        record.finite = {
+            "generator": {n: t.clone() for n, t in state.gan.generator.state_dict().items()},
+            "averaged": {n: t.clone() for n, t in state.averaged.state_dict().items()},
+        }
+
+
+def batches_of(store: ImageStore, state: TrainState, start: int) -> Iterator[Tensor]:
+    """This process's shares of a split's batches, from number `start` on."""
+    return endless_batches(
+        store,
+        state.variant.batch_size,
+        seed=state.seed,
+        start=start,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+    )
+
+
+def held_out_batches(cell: Cell, state: TrainState, start: int) -> Iterator[Tensor] | None:
+    """Batches of images that the critic never learns from; none where there are less than one.
+
+    They are those of the validation split. A data set without one has nothing selected on it, so that its
+    test images may be looked at: no recipe, step or checkpoint is chosen by these curves.
+    """
+    for split in ("validation", "test"):
+        try:
+            return batches_of(ImageStore(cell.store, split), state, start)
+        except ConfigError:
+            continue
+    return None
+
+
 def resume(folder: Path, state: TrainState) -> Record:
-    """Take over the newest checkpoint of this very run, if there is one."""
+    """Take over the newest checkpoint of this very run, if there is one; on any number of processes."""
     saved = load_latest(folder)
     if saved is None:
         return Record()
     state.load_state_dict(saved["state"])
-    logging.info("resuming at step %s of %s", state.step, state.steps)
+    if distributed.rank() == 0:
+        logging.info("resuming at step %s of %s", state.step, state.steps)
     return Record(**saved["record"])
 
 
@@ -183,6 +281,8 @@ def write_model(cell: Cell, state: TrainState, record: Record, store: ImageStore
         ema_exponent=state.params.ema_exponent,
         data_digest=store.digest,
         code_digest=code,
+        status="finished" if record.diverged_at is None else "diverged",
+        diverged_at=record.diverged_at,
         weights_sha256=save_generator(cell.model, state.averaged.state_dict(), "generator"),
         raw_weights_sha256=save_generator(cell.model, state.gan.generator.state_dict(), "generator_raw"),
     )
@@ -209,6 +309,7 @@ def timings(state: TrainState, record: Record) -> dict[str, Any]:
         "images_seen": state.images_seen,
         "started": record.started,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processes": distributed.world_size(),
         "cpu": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "gantry": __version__},
     }
@@ -222,7 +323,8 @@ def prepare_torch(params: TrainParams) -> torch.device:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False  # matrix products have none unless asked for
-    logging.info("training on %s", device)
+    if distributed.rank() == 0:
+        logging.info("training on %s", device)
     return device
 
 

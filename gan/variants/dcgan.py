@@ -4,12 +4,15 @@ The loss is that of the vanilla GAN on logits (real and fake terms summed, not h
 is the convolutional pair: strided convolutions, batch normalisation everywhere but in the critic's
 first and the generator's last layer, N(0, 0.02) weights. Real and fake go through the critic in
 batches of their own, so that each is normalised by its own statistics.
+
+Where paper and practice disagree: the paper's noise is U[-1, 1], every ancestor's is N(0, 1). An ancestor
+(kuleshov) updates both networks by one joint step (`generator_noise: joint`).
 """
 
 from typing import ClassVar, Literal
 
 from gan.contract import Gan, ImageShape, VariantParams
-from gan.networks import ConvolutionalParams
+from gan.networks import ScoreNetworks
 
 
 class DCGANParams(VariantParams):
@@ -19,12 +22,10 @@ class DCGANParams(VariantParams):
     loss: ClassVar[str] = "binary cross-entropy; non-saturating generator"
 
     kind: Literal["dcgan"]
-    networks: ConvolutionalParams
+    networks: ScoreNetworks
 
     def build(self, image: ImageShape) -> Gan:
-        """Build the convolutional pair; the critic is normalised by batch statistics."""
-        from gan.networks.dcgan import build_pair
+        """Build the pair; the critic is normalised by batch statistics."""
         from gan.objectives import NonSaturating
 
-        generator, critic = build_pair(self.networks, image, self.z_dim, critic_norm="batch")
-        return Gan(generator, critic, NonSaturating())
+        return Gan(*self.networks.build(image, self.z_dim, critic_norm="batch"), NonSaturating())

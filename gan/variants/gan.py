@@ -7,27 +7,21 @@ The paper's critic uses maxout and dropout; ours has one hidden layer and option
 
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
-
-from gan.contract import Fraction, Gan, ImageShape, VariantParams
+from gan.contract import Gan, ImageShape, VariantParams
+from gan.networks import ScoreNetworks
 
 
 class GANParams(VariantParams):
-    """One hidden layer on each side."""
+    """The vanilla loss, on perceptrons."""
 
     paper: ClassVar[str] = "Goodfellow et al., 2014, arXiv:1406.2661"
     loss: ClassVar[str] = "binary cross-entropy; non-saturating generator"
 
     kind: Literal["gan"]
-    hidden: PositiveInt
-    activation: Literal["relu", "leaky_relu"]
-    critic_dropout: Fraction
+    networks: ScoreNetworks
 
     def build(self, image: ImageShape) -> Gan:
-        """Build both perceptrons, flattening inside themselves."""
-        from gan.networks.mlp import MLPCritic, MLPGenerator
+        """Build the pair, whose critic has no norm."""
         from gan.objectives import NonSaturating
 
-        generator = MLPGenerator(image, self.z_dim, hidden=self.hidden, activation=self.activation)
-        critic = MLPCritic(image, hidden=self.hidden, activation=self.activation, dropout=self.critic_dropout)
-        return Gan(generator, critic, NonSaturating())
+        return Gan(*self.networks.build(image, self.z_dim, critic_norm="none"), NonSaturating())

@@ -7,34 +7,48 @@ taken before the update; its unit is set by the clip.
 
 Where paper and practice disagree: the authors' code clips before the update (the paper, and we,
 after it), and runs 100 critic steps before each of the first 25 generator steps and before every
-500th (`warmup: author`); the paper has no such warm-up (`warmup: none`).
+500th (`warmup: author`); the paper has no such warm-up (`warmup: none`). One ancestor (khanrc) takes one
+critic step at five times the rate in place of five steps, another (OhMyGAN) five steps on the same
+images and noise (`critic_batches: repeated`).
 """
 
-from typing import ClassVar, Literal
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
 from gan.contract import Gan, ImageShape, VariantParams
-from gan.networks import ConvolutionalParams
+from gan.networks import CriticNorm, ScoreNetworks
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class WGANParams(VariantParams):
-    """The convolutional pair, a linear critic score and clipped weights."""
+    """A linear critic score and clipped weights."""
 
     paper: ClassVar[str] = "Arjovsky et al., 2017, arXiv:1701.07875"
     loss: ClassVar[str] = "difference of mean scores; critic weights clipped"
 
     kind: Literal["wgan"]
-    networks: ConvolutionalParams
-    critic_norm: Literal["none", "batch", "layer"]
+    networks: ScoreNetworks
+    critic_norm: CriticNorm
     critic_steps: PositiveInt
     warmup: Literal["none", "author"]
     clip: PositiveFloat
 
     def build(self, image: ImageShape) -> Gan:
-        """Build the convolutional pair and the clipped objective."""
-        from gan.networks.dcgan import build_pair
+        """Build the pair and the clipped objective."""
         from gan.objectives import Wasserstein
 
-        pair = build_pair(self.networks, image, self.z_dim, critic_norm=self.critic_norm)
-        return Gan(*pair, Wasserstein(self.critic_steps, clip=self.clip, warmup=self.warmup == "author"))
+        pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
+        constraint, warmup = partial(clip_parameters, bound=self.clip), self.warmup == "author"
+        return Gan(*pair, Wasserstein(self.critic_steps, constraint=constraint, warmup=warmup))
+
+
+def clip_parameters(critic: nn.Module, *, bound: float) -> None:
+    """Clip the parameters, gains and biases of normalisation included, but no buffer."""
+    for parameter in critic.parameters():
+        parameter.data.clamp_(-bound, bound)

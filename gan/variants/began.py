@@ -1,0 +1,168 @@
+"""BEGAN. Berthelot et al., 2017, arXiv:1703.10717, section 3.
+
+L(v) is the mean over pixels of |v - AE(v)|^eta, eta 1 or 2. The critic, an autoencoder, minimises
+L(x) - k L(G(z_D)), the generator L(G(z_G)); after both, k moves by lambda_k (gamma L(x) - L(G(z_G))) and
+is clipped to [0, 1] (section 3.3). M = L(x) + |gamma L(x) - L(G(z_G))| tells how far the run has come
+(section 3.4.1), but not whether images vary.
+
+Where paper and practice disagree: an ancestor (khanrc) draws one z for both and moves k with the energies
+of the critic's step, before its update (`balance_from: critic_step`); the authors' code halves the rates
+every 100,000 steps, the paper where M stalls (`stall`). The generator's output is linear and may leave
+[-1, 1]: images that seemed to turn white had been stretched by their extremes. Hence the logged share of
+pixels outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from gan.contract import (
+    Gan,
+    ImageShape,
+    Objective,
+    Scalars,
+    SchedulePoint,
+    StrictModel,
+    VariantParams,
+    scheduled,
+)
+from gan.networks import EquilibriumParams
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MEMORY = 0.99  # of the running mean of M that a stall is told by
+
+
+class Balance(SchedulePoint):
+    """A point of the schedule that may change the balance too."""
+
+    gamma: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    k_rate: NonNegativeFloat | None = None
+
+
+class Stall(StrictModel):
+    """Both rates are multiplied by `factor` when M hasn't fallen for `patience` steps."""
+
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)]
+    patience: PositiveInt
+
+
+class BEGANParams(VariantParams):
+    """An autoencoder's losses on reals and fakes, held in balance by k."""
+
+    paper: ClassVar[str] = "Berthelot et al., 2017, arXiv:1703.10717"
+    loss: ClassVar[str] = "reconstruction losses, in a balance held by k"
+
+    kind: Literal["began"]
+    networks: EquilibriumParams
+    exponent: Literal[1, 2]
+    gamma: Annotated[float, Field(ge=0.0, le=1.0)]
+    k_rate: PositiveFloat  # lambda_k
+    balance_from: Literal["generator_step", "critic_step"]
+    stall: Stall | None
+    schedule: Sequence[Balance]
+
+    def build(self, image: ImageShape) -> Gan:
+        """Build generator, autoencoder and the game in balance."""
+        pair = self.networks.build(image, self.z_dim, critic_norm="none")
+        return Gan(*pair, BoundaryEquilibrium(self))
+
+
+class BoundaryEquilibrium(Objective):
+    """Keeps k, which is never read in training, and for `stall` what is known of M."""
+
+    def __init__(self, params: BEGANParams) -> None:
+        self.params = params
+        self.gamma, self.k_rate = params.gamma, params.k_rate
+        self.k: Tensor | float = 0.0
+        self.course = Course()
+
+    def begin_step(self, progress: float) -> None:
+        """Set gamma and lambda_k."""
+        initial = {"gamma": self.params.gamma, "k_rate": self.params.k_rate}
+        values = scheduled(initial, self.params.schedule, progress)
+        self.gamma, self.k_rate = values["gamma"], values["k_rate"]
+
+    def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
+        """L(x) - k L(G(z))."""
+        real_loss, fake_loss = self._loss(real, critic(real)), self._loss(fake, critic(fake))
+        loss = real_loss - self.k * fake_loss
+        self._real, self._fake = real_loss.detach(), fake_loss.detach()
+        return loss, {
+            "loss/critic": loss.detach(),
+            "critic/energy_real": self._real,
+            "critic/energy_fake": self._fake,
+        }
+
+    def generator_loss(self, critic: nn.Module, fake: Tensor) -> tuple[Tensor, Scalars]:
+        """L(G(z)), whose gradient flows through the image and through its reconstruction."""
+        from gan.distributed import mean
+
+        loss = self._loss(fake, critic(fake))
+        if self.params.balance_from == "generator_step":
+            self._fake = loss.detach()
+        real_loss, fake_loss = mean(self._real), mean(self._fake)
+        self._balance = self.gamma * real_loss - fake_loss
+        self._measure = real_loss + self._balance.abs()
+        return loss, {
+            "loss/generator": loss.detach(),
+            "began/k": loss.detach() * 0 + self.k,
+            "began/balance": self._balance,
+            "began/measure": self._measure,
+            "generator/outside": (fake.detach().abs() > 1).float().mean(),
+        }
+
+    def after_generator_step(self) -> None:
+        """Move k by the balance; take note of M where the rates depend on it."""
+        self.k = (self.k + self.k_rate * self._balance).clamp(0, 1)
+        if self.params.stall is not None:
+            self.course.follow(float(self._measure), self.params.stall)
+
+    def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
+        """L of images that the critic never learns from; far above `critic/energy_real`, it remembers."""
+        return {"critic/energy_held_out": self._loss(real, critic(real))}
+
+    def rate_factor(self) -> float:
+        """What a stalled M has brought the rates down to."""
+        return self.course.factor
+
+    def state_dict(self) -> dict[str, float]:
+        """Give k, and what is known of M."""
+        return {"k": float(self.k), **vars(self.course)}
+
+    def load_state_dict(self, saved: Mapping[str, float]) -> None:
+        """Take over what `state_dict` gave."""
+        course = dict(saved)
+        self.k = course.pop("k")
+        self.course = Course(**course)
+
+    def _loss(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+        error = (images - reconstruction.float()).abs()
+        return error.mean() if self.params.exponent == 1 else error.square().mean()
+
+
+@dataclass
+class Course:
+    """What is known of M: its running mean, the lowest that was, how many steps ago, the rates' factor."""
+
+    measure: float = math.nan
+    lowest: float = math.inf
+    waited: float = 0
+    factor: float = 1.0
+
+    def follow(self, measure: float, stall: Stall) -> None:
+        """Take note of one step's M; lower the factor when it hasn't fallen for so long."""
+        before = measure if math.isnan(self.measure) else self.measure
+        self.measure = MEMORY * before + (1 - MEMORY) * measure
+        fell = self.measure < self.lowest
+        self.lowest = min(self.measure, self.lowest)
+        self.waited = 0 if fell else self.waited + 1
+        if self.waited >= stall.patience:
+            self.factor *= stall.factor
+            self.waited = 0

@@ -1,0 +1,153 @@
+"""Three experiments on the WGAN critic's penalty, after SunnerLi/WGAN-tensorlayer (2017); no paper.
+
+All are WGAN-GP with another `constraint`, and keep its schedule: the ancestor's trainer gave its baseline
+five critic steps to a generator step and the experiments one to two, so that its verdicts compare schedules.
+In each, what was described and what was coded differ; both are here.
+
+unit_norm ("L2-normalised weights", as described): no penalty; after each critic step every weight tensor is
+scaled to L2 norm 1.
+weight_decay (as coded): 0.5e-8 times the sum of the critic's squared weights is added to its loss, which
+constrains nothing.
+
+saturating ("Gaussian transform", repaired): weight * mean t(|grad D(x_hat)| - 1) with
+t(u) = 1 - exp(-(u/e)^2): near norm 1 it is (norm - 1)^2 / e^2, far away it lets go.
+saturating_estimate (as the text argues): t of the difference of mean scores, so that the critic gains
+nothing from driving them further apart than a few e.
+saturating_gradient (as coded): weight * (mean over all gradient components of t - 1)^2. The mean of t is 1
+only where every component is infinite: its optimum rewards exploding gradients, and near 0 it is a
+constant 10. It does not bound the Lipschitz constant.
+
+endpoints ("merged batch", repaired): weight * mean (norm - 1)^2 over real images and fakes together, the
+points of the two passes that the loss needs anyway, in place of a third one between them.
+merged_gradient (as coded): saturating_gradient's penalty of e grad D(G(z)) + (1 - e) grad D(x), with one e
+from N(0, 1) for the batch: a mixture of gradients at points that don't belong together, the gradient at none.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import e
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from gan.contract import Gan, ImageShape, VariantParams
+from gan.networks import CriticNorm, ScoreNetworks
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from gan.penalties import Penalised
+
+WEIGHT_DECAY = 0.5e-8
+
+
+class WGANPenaltyParams(VariantParams):
+    """WGAN-GP's game under another constraint on the critic."""
+
+    paper: ClassVar[str] = "SunnerLi/WGAN-tensorlayer, 2017; after arXiv:1704.00028"
+    loss: ClassVar[str] = "difference of mean scores under an experimental constraint"
+
+    kind: Literal["wgan_penalty"]
+    networks: ScoreNetworks
+    critic_norm: CriticNorm
+    critic_steps: PositiveInt
+    constraint: Literal[
+        "unit_norm",
+        "weight_decay",
+        "saturating",
+        "saturating_estimate",
+        "saturating_gradient",
+        "endpoints",
+        "merged_gradient",
+    ]
+    penalty_weight: PositiveFloat
+
+    def build(self, image: ImageShape) -> Gan:
+        """Build the pair and Wasserstein's game under the constraint."""
+        from gan.objectives import Wasserstein
+
+        pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
+        if self.constraint == "unit_norm":
+            return Gan(*pair, Wasserstein(self.critic_steps, constraint=to_unit_norm))
+        if self.constraint == "saturating_estimate":
+            return Gan(*pair, Wasserstein(self.critic_steps, transform=saturate))
+        penalty = partial(PENALTIES[self.constraint], weight=self.penalty_weight)
+        return Gan(*pair, Wasserstein(self.critic_steps, penalty=penalty))
+
+
+def to_unit_norm(critic: nn.Module) -> None:
+    """Scale each weight tensor to L2 norm 1; biases and gains, which have one axis, stay."""
+    for parameter in critic.parameters():
+        if parameter.dim() > 1:
+            parameter.data.div_(parameter.data.norm().clamp_min(1e-12))
+
+
+def saturate(values: Tensor) -> Tensor:
+    """t(u) = 1 - exp(-(u/e)^2), e being Euler's number: even, 0 at 0, 1 far away."""
+    return -(-(values / e).square()).expm1()
+
+
+def weight_decay_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
+    """0.5e-8 * sum of squares of all critic parameters, as coded; `weight` has no part in it."""
+    import torch
+
+    from gan.penalties import Penalised, gradient_norm
+
+    decay = torch.stack([parameter.square().sum() for parameter in critic.parameters()]).sum()
+    return Penalised(WEIGHT_DECAY * decay, gradient_norm(critic, real).detach())
+
+
+def saturating_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
+    """Weight * mean t(norm - 1) at WGAN-GP's points, one place per sample."""
+    from gan.penalties import Penalised, gradient_norm, interpolate
+
+    norms = gradient_norm(critic, interpolate(real, fake))
+    return Penalised(weight * saturate(norms - 1).mean(), norms.detach())
+
+
+def saturating_gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
+    """Weight * (mean t - 1)^2 over gradient components, as coded: one place for the batch, from N(0, 1)."""
+    from gan.penalties import gradient
+
+    place = _one_place(real)
+    return _as_coded(gradient(critic, place * fake + (1 - place) * real), weight)
+
+
+def endpoints_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
+    """Weight * mean (norm - 1)^2 over real images and fakes together."""
+    import torch
+
+    from gan.penalties import Penalised, gradient_norm
+
+    norms = torch.cat([gradient_norm(critic, images) for images in (real, fake)])
+    return Penalised(weight * (norms - 1).square().mean(), norms.detach())
+
+
+def merged_gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
+    """Weight * (mean t - 1)^2 over components of a mixture of the gradients at both, as coded."""
+    from gan.penalties import gradient
+
+    place = _one_place(real)
+    return _as_coded(place * gradient(critic, fake) + (1 - place) * gradient(critic, real), weight)
+
+
+def _one_place(like: Tensor) -> Tensor:
+    """One number from N(0, 1) for the whole batch, on every process the same."""
+    return like.new_empty(()).normal_()
+
+
+def _as_coded(gradients: Tensor, weight: float) -> Penalised:
+    from gan.penalties import Penalised, norm_of
+
+    # The ancestor's 1e-8 stands on the components, where it keeps no root from its infinite slope.
+    return Penalised(weight * (saturate(gradients + 1e-8).mean() - 1).square(), norm_of(gradients).detach())
+
+
+PENALTIES = {
+    "weight_decay": weight_decay_penalty,
+    "saturating": saturating_penalty,
+    "saturating_gradient": saturating_gradient_penalty,
+    "endpoints": endpoints_penalty,
+    "merged_gradient": merged_gradient_penalty,
+}
