@@ -223,13 +223,14 @@ def held_out_scalars(state: TrainState, real: Tensor) -> Scalars:
     real: (B, C, H, W) in [-1, 1]. The critic normalises them by their own statistics, as in training.
     """
     critic = state.gan.critic
-    buffers = {name: buffer.clone() for name, buffer in critic.named_buffers()}
+    buffers = [*state.gan.generator.buffers(), *critic.buffers()]
+    before = [buffer.clone() for buffer in buffers]
     state.seed_draws("held out")
     with torch.no_grad(), state.autocast():
         fake = state.draw_fakes(len(real), with_graph=False)
         scalars = state.gan.objective.held_out_scalars(critic, real.to(state.device), fake)
-    for name, buffer in critic.named_buffers():
-        buffer.copy_(buffers[name])
+    for buffer, value in zip(buffers, before, strict=True):
+        buffer.copy_(value)
     return scalars
 
 

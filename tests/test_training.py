@@ -1,5 +1,7 @@
 """The loop's own arithmetic: the average, the schedule, the marks, the guard against divergence."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from gan.contract import Gan, ImageShape, SchedulePoint, TrainParams, VariantPar
 from gan.errors import TrainingDiverged
 from gan.objectives import NonSaturating
 from gan.training import (
+    held_out_scalars,
     new_train_state,
     preview,
     read_scalars,
@@ -32,9 +35,9 @@ class Toy(VariantParams):
         return Gan(generator, critic, NonSaturating())
 
 
-def toy_state(steps=10, **changes):
+def toy_state(steps=10, kind_of=Toy, **changes):
     adam = {"kind": "adam", "lr": 0.1, "betas": (0.0, 0.9)}
-    method = Toy.model_validate(
+    method = kind_of.model_validate(
         {
             "kind": "toy",
             "z_dim": 1,
@@ -43,7 +46,10 @@ def toy_state(steps=10, **changes):
             "generator_optimizer": adam,
             "critic_optimizer": adam,
             "generator_noise": "fresh",
+            "critic_batches": "fresh",
             "schedule": [],
+            "rate_decay": None,
+            "on_divergence": "stop",
             **changes,
         }
     )
@@ -55,6 +61,12 @@ def toy_state(steps=10, **changes):
 def ones():
     while True:
         yield torch.ones(2, 1, 1, 1)
+
+
+def noise_batches(n):
+    stream = torch.Generator().manual_seed(0)
+    while True:
+        yield torch.randn(n, 1, 1, 1, generator=stream)
 
 
 def test_the_first_step_replaces_the_average_and_later_ones_enter_with_the_stated_weight():
@@ -131,3 +143,27 @@ def test_previews_show_the_same_noise_and_change_nothing_of_the_run():
         pass
     assert_close(with_previews.state_dict(), without.state_dict(), rtol=0, atol=0)
     assert torch.equal(preview(with_previews), preview(without))
+
+
+class Normalised(Toy):
+    """The same, with batch normalisation and dropout on both sides."""
+
+    def build(self, image: ImageShape) -> Gan:
+        generator = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1), nn.Unflatten(1, (1, 1, 1)))
+        critic = nn.Sequential(
+            nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(1, 1), nn.Flatten(0)
+        )
+        return Gan(generator, critic, NonSaturating())
+
+
+def test_held_out_scalars_change_nothing_of_the_run():
+    looked, left = (toy_state(kind_of=Normalised, batch_size=8) for _ in range(2))
+    for _ in training_steps(looked, noise_batches(8)):
+        before = copy.deepcopy(looked.state_dict())
+        assert held_out_scalars(looked, torch.full((8, 1, 1, 1), 3.0)).keys() == {"critic/held_out"}
+        assert_close(looked.state_dict(), before, rtol=0, atol=0)  # weights, buffers, moments, counts
+    for _ in training_steps(left, noise_batches(8)):
+        pass
+    assert_close(looked.state_dict(), left.state_dict(), rtol=0, atol=0)
+    assert looked.gan.critic[0].running_mean.item() != 0  # training does move the statistics
+    assert looked.gan.generator[1].running_mean.item() != 0
