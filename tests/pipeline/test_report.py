@@ -16,7 +16,7 @@ from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
 from gan.files import write_json
-from pipeline.curves import draw_charts, read_history, short_number, smooth, ticks, value_range
+from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, interval, make_boards, summarise
 from pipeline.pictures import enlarge, lay_out, read_grid
 from pipeline.report import check_readme, write_readme, write_report
@@ -377,6 +377,54 @@ def test_curves_bear_values_that_are_not_finite(tmp_path: Path) -> None:
     assert [chart.title for chart in charts] == ["Critic loss", "K"]
     assert "nan" not in "".join(chart.svg for chart in charts)
     assert charts[0].svg.count("M") == 4  # thin and thick, both interrupted once
+    assert [chart.note for chart in charts] == ["", "no finite value"]
+
+
+def test_related_scalars_share_a_chart_and_any_may_be_absent(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    names = ["critic/energy_fake", "critic/wasserstein_held_out", "critic/energy_real", "critic/wasserstein"]
+    names += ["began/k", "coulomb/field_real", "generator/outside", "mine/own_thing"]
+    rows = [",".join(map(str, [step, step * 32, *range(len(names))])) for step in (1, 2, 3)]
+    path.write_text("\n".join(["step,images_seen," + ",".join(names), *rows]) + "\n")
+    charts = draw_charts(read_history(path, "KEY"))
+    assert [(chart.title, chart.legend) for chart in charts] == [
+        ("W estimate", ["training", "held out"]),
+        ("Energy", ["real", "fake"]),
+        ("k", []),
+        ("Potential without self term", []),
+        ("Outside [−1, 1]", []),
+        ("Own thing", []),
+    ]
+
+
+def test_no_scalar_stands_in_two_charts() -> None:
+    columns = [name for kind in CHARTS for name in kind.columns]
+    assert len(columns) == len(set(columns))
+    assert all(kind.meaning for kind in CHARTS)
+
+
+def test_a_curve_goes_through_its_points() -> None:
+    history = {"step": np.array([1.0, 2.0, 4.0]), "images_seen": np.array([1.0, 2.0, 4.0])}
+    svg = draw_charts(history | {"loss/critic": np.array([0.0, 1.0, 0.5])})[0].svg
+    thin = re.search(r'thin" d="M([\d.]+) ([\d.]+)h0l([\d.]+)( ?-?[\d.]+)l([\d.]+)( ?-?[\d.]+)"', svg)
+    assert thin
+    x, y, *moves = (float(number) for number in thin.groups())
+    # 210 wide from 44, 116 high from 8; the range is [0, 1] and 5 % more on either side
+    assert (x, y) == pytest.approx((44 + 210 / 4, 8 + 116 * 1.05 / 1.1), abs=0.05)
+    assert moves == pytest.approx([210 / 4, -116 / 1.1, 210 / 2, 58 / 1.1], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (-0.55, 1.05, ["−0.5", "0", "0.5", "1.0"]),
+        (0.0, 8000.0, ["0", "2000", "4000", "6000", "8000"]),
+        (-1e23, 1.1e24, ["0", "5e23", "1e24"]),
+        (0.0, 2.1e-7, ["0", "1e−7", "2e−7"]),
+    ],
+)
+def test_ticks_of_any_size_fit_beside_the_axis(low: float, high: float, texts: list[str]) -> None:
+    assert [text for _, text in ticks(low, high)] == texts
 
 
 def test_a_history_without_rows_is_refused(tmp_path: Path) -> None:
