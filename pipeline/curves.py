@@ -40,10 +40,20 @@ CHARTS = [
         "variant against another. Held out: the same on images that the critic never learns from; where it "
         "falls behind, the critic knows its training images by heart",
     ),
-    Kind("Mean score", _pair("critic/"), "the critic's mean output on real and on generated images"),
+    Kind(
+        "Mean score",
+        _pair("critic/") | {"critic/held_out": "held out"},
+        "the critic's mean output on real images, on generated ones, and on real ones that it never learns "
+        "from; where these come down to the fakes, the critic knows its training images by heart",
+    ),
     Kind("Penalty", {"critic/penalty": ""}, "the term that bounds the critic, as it stands in its loss"),
     Kind("Gradient norm", {"critic/gradient_norm": ""}, "norm of the critic's gradient in its input"),
-    Kind("Energy", _pair("critic/energy_"), "reconstruction error of the critic, which is an autoencoder"),
+    Kind(
+        "Energy",
+        _pair("critic/energy_") | {"critic/energy_held_out": "held out"},
+        "reconstruction error of the critic, which is an autoencoder; held out: of real images that it never "
+        "learns from",
+    ),
     Kind(
         "Fakes below the margin",
         {"critic/below_margin": ""},
@@ -115,7 +125,7 @@ def _draw(kind: Kind, history: dict[str, Values]) -> Chart:
     for index, curve in enumerate(curves):
         body.append(f'<path class="c{index} thin" d="{frame.path(steps, curve)}"/>')
         body.append(f'<path class="c{index}" d="{frame.path(steps, smooth(curve, WINDOW))}"/>')
-    legend = [kind.columns[name] for name in names] if len(names) > 1 else []
+    legend = [kind.columns[name] for name in names if kind.columns[name]]
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{kind.title}">{"".join(body)}</svg>'
     note = "outliers beyond the axis" if is_cut else ""
     if not np.isfinite(np.concatenate(curves)).any():
