@@ -210,6 +210,12 @@ def test_a_selection_in_block_style_is_replaced_whole() -> None:
     assert found == "select:\n  datasets: [c]\n  seeds: [1, 2]  # why\n\n# next\ntrain: {}\n"
 
 
+def test_a_comment_above_a_key_stays_above_it() -> None:
+    text = "select:\n  datasets: [a]\n  # why\n  # so\n  seeds: [0]  # how\n\n# next\ntrain: {}\n"
+    found = replace_selection(text, {"datasets": ["c"], "seeds": [1]})
+    assert found == text.replace("[a]", "[c]").replace("[0]", "[1]")
+
+
 @pytest.mark.parametrize(
     ("study", "expected"),
     [
