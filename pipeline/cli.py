@@ -14,10 +14,10 @@ import click
 
 from gan import __version__
 from gan.card import Card
-from gan.config import Params, load_params
+from gan.config import load_params
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically
-from pipeline.stage import PARAMS, Cell, check_dataset, report_error, selected_cells
+from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,53 +74,33 @@ def check(default: bool, as_json: bool) -> None:
 
 @main.command()
 @click.option("--dataset", help="Data set whose recipes are listed; default: the first of the selection.")
+@click.option(
+    "--image",
+    metavar="CxHxW",
+    help="Size the networks for images such as 3x64x64; without --dataset, with the recipes of the first "
+    "data set of that shape.",
+)
+@click.option("--all", "all_", is_flag=True, help="List the _paper, _seed and _as_coded entries too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def variants(dataset: str | None, as_json: bool) -> None:
-    """List the roster: papers, losses, sizes, steps."""
+def variants(dataset: str | None, image: str | None, all_: bool, as_json: bool) -> None:
+    """List the roster: papers, losses, networks, sizes.
+
+    Sizes are numbers of trained parameters; critic steps are updates of the critic for one of the
+    generator; quick and full are budgets, in updates of the generator.
+    """
+    from pipeline.roster import choose_dataset, describe_roster, parse_image, roster_lines
+
     params = load_params(PARAMS)
-    rows = _roster(params, check_dataset(dataset or params.select.datasets[0], params))
+    shape = parse_image(image) if image is not None else None
+    name = choose_dataset(params, dataset, shape)
+    rows = describe_roster(params, name, shape, extra=all_)
     if as_json:
         _print_json(rows)
         return
-    header = ("name", "profile", "kind", "generator", "critic", "critic steps", "steps", "paper", "loss")
-    lines = [
-        (
-            row["name"],
-            row["profile"],
-            row["kind"],
-            f"{row['generator_parameters']:,}",
-            f"{row['critic_parameters']:,}",
-            row["critic_steps"],
-            " ".join(f"{budget} {count}" for budget, count in row["steps"].items()),
-            row["paper"],
-            row["loss"],
-        )
-        for row in rows
-    ]
-    _print_table(header, lines)
-
-
-def _roster(params: Params, dataset: str) -> list[dict[str, Any]]:
-    from gan.generator import count_parameters
-
-    rows = []
-    for name, recipe in params.recipes[dataset].items():
-        generator, critic = count_parameters(recipe.method, params.datasets[dataset].shape)
-        rows.append(
-            {
-                "name": name,
-                "kind": recipe.method.kind,
-                "profile": recipe.profile,
-                "paper": recipe.method.paper,
-                "loss": recipe.method.loss,
-                "generator_parameters": generator,
-                "critic_parameters": critic,
-                "critic_steps": getattr(recipe.method, "critic_steps", 1),
-                "batch_size": recipe.method.batch_size,
-                "steps": dict(recipe.steps),
-            }
-        )
-    return rows
+    for line in roster_lines(rows, min(shutil.get_terminal_size().columns, 120)):
+        click.echo(line)
+    made = "x".join(map(str, shape or params.datasets[name].shape))
+    click.echo(f"{_count(len(rows), 'entry', 'entries')} of {name}, networks for images of {made}", err=True)
 
 
 @main.command()
@@ -347,8 +327,8 @@ def report(open_: bool, readme: bool, check_: bool) -> None:
             click.launch(page.resolve().as_uri())
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _print_json(value: Any) -> None:

@@ -2,9 +2,9 @@
 
 import csv
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,72 @@ from gan.errors import DataError
 
 Values = NDArray[np.float64]
 
-# Charts that every reader looks for, in this order; any other column gets a chart of its own.
-CHARTS = {
-    "Critic loss": ["loss/critic"],
-    "Generator loss": ["loss/generator"],
-    "W estimate": ["critic/wasserstein"],
-    "Mean score": ["critic/real", "critic/fake"],
-    "Penalty": ["critic/penalty"],
-    "Gradient norm": ["critic/gradient_norm"],
-}
+
+class Kind(NamedTuple):
+    """One kind of chart: its columns in a history, each with the name of its curve, and what it shows."""
+
+    title: str
+    columns: dict[str, str]
+    meaning: str
+
+
+def _pair(prefix: str) -> dict[str, str]:
+    return {f"{prefix}real": "real", f"{prefix}fake": "fake"}
+
+
+# Charts that readers look for, in this order; any other column gets a chart of its own.
+CHARTS = [
+    Kind("Critic loss", {"loss/critic": ""}, "what the critic minimises, penalties included"),
+    Kind("Generator loss", {"loss/generator": ""}, "what the generator minimises"),
+    Kind(
+        "W estimate",
+        {"critic/wasserstein": "training", "critic/wasserstein_held_out": "held out"},
+        "mean D(real) − mean D(fake), the critic's estimate of the distance between real and generated "
+        "images. Read it within one run only: a falling W means that the generator gains on its critic. "
+        "Its unit is set by the clip or the penalty, and a critic that makes few updates per generator step "
+        "stays short of its optimum, so W falls short of the true distance by an unknown amount and ranks no "
+        "variant against another. Held out: the same on images that the critic never learns from; where it "
+        "falls behind, the critic knows its training images by heart",
+    ),
+    Kind(
+        "Mean score",
+        _pair("critic/") | {"critic/held_out": "held out"},
+        "the critic's mean output on real images, on generated ones, and on real ones that it never learns "
+        "from; where these come down to the fakes, the critic knows its training images by heart",
+    ),
+    Kind("Penalty", {"critic/penalty": ""}, "the term that bounds the critic, as it stands in its loss"),
+    Kind("Gradient norm", {"critic/gradient_norm": ""}, "norm of the critic's gradient in its input"),
+    Kind(
+        "Energy",
+        _pair("critic/energy_") | {"critic/energy_held_out": "held out"},
+        "reconstruction error of the critic, which is an autoencoder; held out: of real images that it never "
+        "learns from",
+    ),
+    Kind(
+        "Fakes below the margin",
+        {"critic/below_margin": ""},
+        "share of generated images that the critic still pushes away; at 0 it has stopped learning from them",
+    ),
+    Kind(
+        "Pulling-away term",
+        {"generator/pulling_away": ""},
+        "mean squared cosine between the codes of a batch, before its weight: 0 orthogonal, 1 all alike",
+    ),
+    Kind("k", {"began/k": ""}, "weight of the fakes in BEGAN's critic loss, moved by the balance"),
+    Kind("Balance", {"began/balance": ""}, "γ · energy of real − energy of fake images, which k drives to 0"),
+    Kind("M", {"began/measure": ""}, "BEGAN's measure of convergence: energy of real images + |balance|"),
+    Kind("Potential", _pair("coulomb/potential_"), "Coulomb potential at real and at generated images"),
+    Kind(
+        "Potential without self term",
+        _pair("coulomb/field_"),
+        "the same, each image leaving out its own charge: both near 0 where the two densities agree",
+    ),
+    Kind(
+        "Outside [−1, 1]", {"generator/outside": ""}, "share of generated values beyond the range of pixels"
+    ),
+]
 WIDTH, HEIGHT = 260, 160
-LEFT, RIGHT, TOP, BOTTOM = 38, 6, 8, 36
+LEFT, RIGHT, TOP, BOTTOM = 44, 6, 8, 36
 WINDOW = 9  # points of the median and of the mean behind the thick line
 
 
@@ -35,6 +90,7 @@ class Chart:
     legend: list[str]
     note: str
     svg: str
+    meaning: str = ""
 
 
 def read_history(path: Path, key: str) -> dict[str, Values]:
@@ -50,14 +106,17 @@ def read_history(path: Path, key: str) -> dict[str, Values]:
 
 def draw_charts(history: dict[str, Values]) -> list[Chart]:
     """Draw every scalar of a history, the well-known ones first."""
-    known = {name for names in CHARTS.values() for name in names}
-    others = [name for name in history if name not in known | {"step", "images_seen"}]
-    charts = CHARTS | {name.rpartition("/")[2].replace("_", " ").capitalize(): [name] for name in others}
-    present = [(title, [name for name in names if name in history]) for title, names in charts.items()]
-    return [_draw(title, history, names) for title, names in present if names]
+    known = {"step", "images_seen"}.union(*(kind.columns for kind in CHARTS))
+    others = [
+        Kind(name.rpartition("/")[2].replace("_", " ").capitalize(), {name: ""}, "")
+        for name in history
+        if name not in known
+    ]
+    return [_draw(kind, history) for kind in (*CHARTS, *others) if history.keys() & kind.columns.keys()]
 
 
-def _draw(title: str, history: dict[str, Values], names: Sequence[str]) -> Chart:
+def _draw(kind: Kind, history: dict[str, Values]) -> Chart:
+    names = [name for name in kind.columns if name in history]
     curves = [history[name] for name in names]
     low, high, is_cut = value_range(np.concatenate(curves))
     steps = history["step"]
@@ -66,9 +125,12 @@ def _draw(title: str, history: dict[str, Values], names: Sequence[str]) -> Chart
     for index, curve in enumerate(curves):
         body.append(f'<path class="c{index} thin" d="{frame.path(steps, curve)}"/>')
         body.append(f'<path class="c{index}" d="{frame.path(steps, smooth(curve, WINDOW))}"/>')
-    legend = [name.rpartition("/")[2].replace("_", " ") for name in names] if len(names) > 1 else []
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{"".join(body)}</svg>'
-    return Chart(title, legend, "outliers beyond the axis" if is_cut else "", svg)
+    legend = [kind.columns[name] for name in names if kind.columns[name]]
+    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{kind.title}">{"".join(body)}</svg>'
+    note = "outliers beyond the axis" if is_cut else ""
+    if not np.isfinite(np.concatenate(curves)).any():
+        note = "no finite value"
+    return Chart(kind.title, legend, note, svg, kind.meaning)
 
 
 @dataclass(frozen=True)
@@ -88,13 +150,32 @@ class _Frame:
         return TOP + (HEIGHT - TOP - BOTTOM) * (self.high - inside) / (self.high - self.low)
 
     def path(self, steps: Values, values: Values) -> str:
-        """Draw a line through the finite points; it is interrupted where a value is not finite."""
-        parts, pen = [], "M"
+        """Draw a line through the finite points; it is interrupted where a value is not finite.
+
+        In tenths of a unit, each point from the one before: half the size of a page is curves. A point
+        that stands alone becomes a dot, by a line of no length whose ends are round.
+        """
+        parts = []
+        last: tuple[int, int] | None = None
         for step, value in zip(steps, values, strict=True):
-            if math.isfinite(value):
-                parts.append(f"{pen}{self.x(step):.1f} {self.y(value):.1f}")
-            pen = "L" if math.isfinite(value) else "M"
+            if not math.isfinite(value):
+                last = None
+                continue
+            x, y = round(10 * self.x(step)), round(10 * self.y(value))
+            parts.append(f"M{_tenths(x)} {_tenths(y)}h0" if last is None else _line(x - last[0], y - last[1]))
+            last = x, y
         return "".join(parts)
+
+
+def _line(right: int, down: int) -> str:
+    gap = "" if down < 0 else " "
+    return f"l{_tenths(right)}{gap}{_tenths(down)}"
+
+
+def _tenths(value: int) -> str:
+    whole, rest = divmod(abs(value), 10)
+    number = f"{whole or ''}.{rest}" if rest else str(whole)
+    return f"-{number}" if value < 0 else number
 
 
 def _grid(frame: _Frame, images_seen: float) -> str:
@@ -137,9 +218,20 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
     most = (high - low) / 2
     unit = 10.0 ** math.floor(math.log10(most))
     step = max(unit * factor for factor in (1, 2, 5) if unit * factor <= most)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    power = math.floor(math.log10(step) + 1e-9)
     values = [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return [(value, f"{value:.{decimals}f}".replace("-", "−")) for value in values]
+    return [(value, _tick_text(value, power)) for value in values]
+
+
+def _tick_text(value: float, power: int) -> str:
+    """Write a multiple of 10^power in few characters, so that it fits beside the axis: 0.05, 300, 1.2e6."""
+    if value and not -4 < power < 4:
+        digits = max(0, math.floor(math.log10(abs(value)) + 1e-9) - power)
+        mantissa, exponent = f"{value:.{digits}e}".split("e")
+        text = f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    else:
+        text = f"{value:.{max(0, -power) if value else 0}f}"
+    return text.replace("-", "−")
 
 
 def smooth(values: Values, window: int) -> Values:

@@ -26,6 +26,13 @@ CHAMPION = Path("build/champion.json")
 CLASSES = 10
 POOR_SHARE = 0.01  # of the ceiling; by eye, digits above it are broken in a third of the cases or more
 REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
+# Ways to fall short, the gravest first.
+FAULTS = (
+    DIVERGED := "diverged",
+    REPEATED := "one image, repeated",
+    MISSING := f"fewer than {CLASSES} classes",
+    POOR := f"FID above {POOR_SHARE * 100:.0f} % of the ceiling",
+)
 # Student's t at 97.5 % for 1 to 9 degrees of freedom, then for 10, which errs to the wide side.
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
@@ -52,7 +59,9 @@ class Row:
     seed: int
     profile: str
     champion: bool
-    steps: int
+    status: str  # finished or diverged
+    steps: int  # the budget
+    diverged_at: int | None  # step at which a value of training was no longer finite
     images_seen: int
     seconds: float
     spread: float  # standard deviation of a pixel over the samples, in grey levels, averaged over pixels
@@ -74,9 +83,17 @@ class Row:
         return fields | self.metrics
 
 
+class Fault(NamedTuple):
+    """One way in which a row falls short: one of FAULTS, what is this row's own in it, and both in words."""
+
+    kind: str
+    own: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Board:
-    """The rows of one data set, best first, and the protocol that they share."""
+    """The rows of one data set, best first and diverged ones last, and the protocol that they share."""
 
     dataset: str
     protocol: Protocol
@@ -107,17 +124,27 @@ class Board:
             groups.setdefault((row.variant, row.budget), []).append(row)
         return groups
 
-    def flags(self, row: Row) -> list[str]:
-        """Why this row's images fall short of digits, in words; empty for a row that may be good."""
+    def faults(self, row: Row) -> list[Fault]:
+        """Why this row's images fall short of digits; empty for a row that may be good.
+
+        Of a diverged run only that is said: whatever else is poor may follow from it.
+        """
+        if row.diverged_at is not None:
+            step = f"step {row.diverged_at:,}"
+            return [Fault(DIVERGED, step, f"diverged at {step}")]
         classes = self.score(row, "classes")
         found = []
         if row.spread < REPEATED_SPREAD:
-            found.append("one image, repeated")
+            found.append(Fault(REPEATED, "", REPEATED))
         if classes is not None and classes < CLASSES:
-            found.append(f"{classes:.0f} of {CLASSES} classes")
+            found.append(Fault(MISSING, f"{classes:.0f}", f"{classes:.0f} of {CLASSES} classes"))
         if self.share(row) > POOR_SHARE:
-            found.append(f"FID above {POOR_SHARE:.0%} of the ceiling".replace("%", " %"))
+            found.append(Fault(POOR, "", POOR))
         return found
+
+    def flags(self, row: Row) -> list[str]:
+        """Write the faults of a row in words, each by itself."""
+        return [fault.text for fault in self.faults(row)]
 
 
 def read_rows(cells: Iterable[Cell], params: Params) -> list[Row]:
@@ -136,7 +163,9 @@ def _read_row(cell: Cell, params: Params, champion: dict[str, Any]) -> Row:
         seed=cell.seed,
         profile=find_recipe(cell, params).profile,
         champion=champion.get("key") == cell.key,
+        status=card.status,
         steps=card.steps,
+        diverged_at=card.diverged_at,
         images_seen=card.images_seen,
         seconds=round(read_json(cell.training)["seconds"], 1),
         spread=round(_spread(cell.samples / "averaged.npy"), 2),
@@ -155,7 +184,9 @@ def _spread(samples: Path) -> float:
 
 
 def make_boards(rows: Sequence[Row], split: str) -> list[Board]:
-    """Sort the rows of each data set by FID against a split, best first.
+    """Sort the rows of each data set by FID against a split, best first; diverged ones come last.
+
+    What a diverged run left is the state before it broke, whose score no budget would bring again.
 
     Raises DataError when one data set's rows were scored by different protocols or evaluators.
     """
@@ -169,7 +200,7 @@ def _make_board(dataset: str, rows: list[Row], split: str) -> Board:
         found = ", ".join(sorted(protocol.name("fid") for protocol, _ in protocols))
         raise DataError(f"{dataset}: cells were scored by different protocols ({found}); run 'dvc repro'")
     board = Board(dataset, protocols.pop()[0], rows)
-    rows.sort(key=lambda row: (board.fid(row), row.cell.key))
+    rows.sort(key=lambda row: (row.status == "diverged", board.fid(row), row.cell.key))
     return board
 
 
@@ -195,12 +226,16 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def rows_from_json(path: Path) -> list[Row]:
-    """Read the rows back from leaderboard.json. Raises DataError for a file of another shape."""
+    """Read the rows back from leaderboard.json. Raises DataError for a file of another shape.
+
+    A report from before divergence was recorded has rows of finished runs only.
+    """
     fields = set(Row.__dataclass_fields__) - {"metrics"}
     try:
         flats = read_json(path)
         if not isinstance(flats, list) or not flats:
             raise TypeError("it has no rows")
+        flats = [{"status": "finished", "diverged_at": None} | flat for flat in flats]
         return [
             Row(
                 **{name: flat[name] for name in fields},
@@ -232,15 +267,17 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def summarise(board: Board) -> list[dict[str, Any]]:
-    """Give one flat row for each variant and budget: means over seeds, intervals, poor runs."""
+    """Give one flat row for each variant and budget: means over seeds, intervals, poor and diverged runs."""
     summary = []
     for (variant, budget), rows in board.by_variant().items():
         flat: dict[str, Any] = {"dataset": board.dataset, "variant": variant, "budget": budget}
         flat |= {"profile": rows[0].profile, "seeds": len(rows)}
-        flat["poor"] = sum(bool(board.flags(row)) for row in rows)
+        flat["poor"] = sum(bool(board.faults(row)) for row in rows)
+        flat["diverged"] = sum(row.status == "diverged" for row in rows)
         for name in rows[0].metrics:
             if not name.endswith(("_floor", "_ceiling")):
                 found = interval([row.metrics[name] for row in rows])
                 flat |= {f"{name}_{part}": value for part, value in found._asdict().items()}
         summary.append(flat)
-    return sorted(summary, key=lambda flat: float(flat[f"{board.protocol.name('fid')}_mean"]))
+    fid = f"{board.protocol.name('fid')}_mean"
+    return sorted(summary, key=lambda flat: (flat["diverged"] == flat["seeds"], float(flat[fid])))

@@ -4,7 +4,8 @@ The page is one file that opens anywhere: its pictures and drawings are part of 
 address outside itself.
 """
 
-import shlex
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.progress import track
 from gan.card import Card, read_card
 from gan.config import Params
 from gan.files import read_json
-from pipeline.curves import Chart, draw_charts, read_history, short_number
+from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
 from pipeline.leaderboard import Board, Row
 from pipeline.pictures import along_the_run, data_uri, enlarge, lay_out, read_grid, read_samples
 from pipeline.stage import Cell
@@ -26,7 +27,7 @@ from pipeline.table import Line, Table, make_table, position, seed_lines, short_
 
 STRIP = 12  # digits in a row of the same noise
 GRID = 64
-TRACKED = 6  # noise vectors followed along a run
+TRACKED = 4  # noise vectors followed along a run
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,12 @@ class Run:
     name: str
     cell: Cell
     line: Line
-    noise: str  # its latent law, where that differs from most of the board's
+    noise: str  # its latent law, where that is not the usual one
     strip: str
     grid: str
     course: str
     course_steps: list[str]
     charts: list[Chart]
-    estimates_distance: bool
     card: Card
     method: list[tuple[str, str]]
     training: dict[str, Any]
@@ -55,12 +55,42 @@ class Section:
     board: Board
     table: Table
     summary: list[str]
-    positions: dict[str, tuple[float, float]]  # row name -> place of averaged and raw FID, in per cent
+    positions: dict[str, tuple[float, float]]  # cell -> place of averaged and raw FID, in per cent
     seeds: list[tuple[str, str, str, str]]
     samples: str
     evaluator: dict[str, Any]
     runs: list[Run]
+    noise: str  # the latent law of most variants
+    meanings: list[tuple[str, str]]  # title of a chart and what it shows, for the charts there are
     first_seed: int
+
+
+@dataclass(frozen=True)
+class NoiseLaws:
+    """What each cell's noise is drawn from. Cells of equal laws get equal noise, others can't."""
+
+    laws: dict[str, str]  # cell -> components and distribution
+
+    @classmethod
+    def of(cls, rows: list[Row]) -> NoiseLaws:
+        """Read the laws from the cards of these rows."""
+        methods = {row.cell.key: read_card(row.cell.model).method for row in rows}
+        laws = {
+            key: f"{method.z_dim} × {'N(0, 1)' if method.noise == 'normal' else 'U[−1, 1]'}"
+            for key, method in methods.items()
+        }
+        return cls(laws)
+
+    @property
+    def usual(self) -> str:
+        """The law of most cells."""
+        laws = list(self.laws.values())
+        return max(laws, key=laws.count)
+
+    def unusual(self, cell: Cell) -> str:
+        """Law of a cell, where it is not the usual one, else nothing."""
+        law = self.laws[cell.key]
+        return "" if law == self.usual else law
 
 
 def render_page(boards: list[Board], params: Params) -> str:
@@ -73,7 +103,7 @@ def render_page(boards: list[Board], params: Params) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["quote"] = shlex.quote
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     sections = [_section(board, params) for board in boards]
     return environment.get_template("report.html.j2").render(params=params, sections=sections, Markup=Markup)
 
@@ -87,52 +117,50 @@ def pictured_rows(board: Board) -> list[Row]:
 def _section(board: Board, params: Params) -> Section:
     table, rows = make_table(board), pictured_rows(board)
     lines = {row.cell.key: line for row, line in zip(board.rows, table.lines, strict=True)}
-    cards = {row.cell.key: read_card(row.cell.model) for row in rows}
-    laws = [_noise_law(card) for card in cards.values()]
-    usual = max(laws, key=laws.count)
+    laws = NoiseLaws.of(rows)
     names = short_names(rows)
     shown = track(rows, f"drawing {board.dataset}", console=Console(stderr=True), transient=True)
-    runs = [
-        _run(row.cell, names[row.cell.key], lines[row.cell.key], cards[row.cell.key], usual) for row in shown
-    ]
+    runs = [_run(row.cell, names[row.cell.key], lines[row.cell.key], laws) for row in shown]
     return Section(
         board=board,
         table=table,
         summary=summary(board),
-        positions={lines[row.cell.key].name: position(board, row) for row in board.rows},
+        positions={row.cell.key: position(board, row) for row in board.rows},
         seeds=seed_lines(board),
         samples=f"{params.evaluate.samples:,}",
         evaluator=read_json(rows[0].cell.evaluator / "card.json"),
         runs=runs,
+        noise=laws.usual,
+        meanings=_meanings(runs),
         first_seed=rows[0].seed,
     )
 
 
-def _run(cell: Cell, name: str, line: Line, card: Card, usual_law: str) -> Run:
+def _run(cell: Cell, name: str, line: Line, laws: NoiseLaws) -> Run:
+    card = read_card(cell.model)
     samples = read_samples(cell.samples / "averaged.npy", GRID)
     previews = sorted((cell.model / "previews").glob("*.png"))
     pictures = [read_grid(path, card.shape) for path in previews]
-    history = read_history(cell.model / "history.csv", cell.key)
-    law = _noise_law(card)
     return Run(
         name=name,
         cell=cell,
         line=line,
-        noise="" if law == usual_law else f"noise of its own: {law}",
+        noise=laws.unusual(cell),
         strip=data_uri(enlarge(lay_out(samples[:STRIP], columns=STRIP), 3)),
         grid=data_uri(enlarge(lay_out(samples, columns=8))),
         course=data_uri(enlarge(along_the_run(pictures, TRACKED))),
         course_steps=[short_number(int(path.stem)) for path in previews],
-        charts=draw_charts(history),
-        estimates_distance="critic/wasserstein" in history,
+        charts=draw_charts(read_history(cell.model / "history.csv", cell.key)),
         card=card,
         method=list(_flat(card.method.model_dump(mode="json", by_alias=True))),
         training=read_json(cell.training),
     )
 
 
-def _noise_law(card: Card) -> str:
-    return f"{card.method.z_dim} × {'N(0, 1)' if card.method.noise == 'normal' else 'U[−1, 1]'}"
+def _meanings(runs: list[Run]) -> list[tuple[str, str]]:
+    """Say once what each kind of chart shows, in the order of the charts."""
+    found = {chart.title: chart.meaning for run in runs for chart in run.charts if chart.meaning}
+    return [(kind.title, kind.meaning) for kind in CHARTS if kind.title in found]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -80,24 +80,29 @@ def data_uri(picture: Pixels) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode("ascii")
 
 
-def labelled_rows(rows: Sequence[tuple[str, str, Pixels]]) -> bytes:
-    """Draw one row of images for each (name, note, images), as PNG, on black so that digits float.
+def labelled_rows(rows: Sequence[tuple[str, list[str], Pixels]]) -> bytes:
+    """Draw one row of images for each (name, notes, images), as PNG, on black so that digits float.
 
-    Text is set in the font that Pillow brings, so that no font of the machine matters.
+    Two notes fit beside a row of digits. Text is set in the font that Pillow brings, so that no font of
+    the machine matters.
     """
     strips = [enlarge(lay_out(images, columns=len(images), gap=1)) for _, _, images in rows]
     name_font, note_font = ImageFont.load_default(15), ImageFont.load_default(12)
-    texts = [(name, name_font) for name, _, _ in rows] + [(note, note_font) for _, note, _ in rows]
+    texts = [(name, name_font) for name, _, _ in rows]
+    texts += [(note, note_font) for _, notes, _ in rows for note in notes]
     label = int(max(font.getlength(text) for text, font in texts)) + 36
-    margin, space = 16, 10
+    margin, space = 16, 8
     height = sum(len(strip) + space for strip in strips) - space + 2 * margin
     canvas = Image.new("RGB", (label + max(strip.shape[1] for strip in strips) + margin, height))
     draw = ImageDraw.Draw(canvas)
     top = margin
-    for (name, note, _), strip in zip(rows, strips, strict=True):
-        middle = top + len(strip) // 2
-        draw.text((margin, middle - 1), name, INK, name_font, anchor="ls")
-        draw.text((margin, middle + 15), note, MUTED, note_font, anchor="ls")
+    for (name, notes, _), strip in zip(rows, strips, strict=True):
+        base = top + len(strip) // 2 + 7 - 8 * len(notes)
+        draw.text((margin, base), name, INK, name_font, anchor="ls")
+        for line, note in enumerate(notes, start=1):
+            draw.text((margin, base + 16 * line), note, MUTED, note_font, anchor="ls")
         canvas.paste(Image.fromarray(np.broadcast_to(strip, (*strip.shape[:2], 3)).copy()), (label, top))
         top += len(strip) + space
-    return encode_png(np.asarray(canvas))
+    pixels = np.asarray(canvas)
+    grey = all(strip.shape[2] == 1 for strip in strips)  # as the text is
+    return encode_png(pixels[:, :, :1] if grey else pixels)

@@ -11,7 +11,7 @@ from gan.config import Params
 from gan.errors import DataError
 from gan.files import write_bytes, write_json
 from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
-from pipeline.page import STRIP, pictured_rows, render_page
+from pipeline.page import STRIP, NoiseLaws, pictured_rows, render_page
 from pipeline.pictures import Pixels, labelled_rows, read_samples
 from pipeline.readme import check_readme, readme_block, write_readme
 from pipeline.stage import Cell, run_stage, selected_cells
@@ -42,13 +42,19 @@ def write_report(params: Params) -> Path:
     return page
 
 
-def picture_rows(board: Board) -> Iterator[tuple[str, str, Pixels]]:
-    """Yield name, score and the first samples of each cell that is shown in pictures."""
-    names = short_names(pictured_rows(board))
-    scores = {row.cell.key: line.fid for row, line in zip(board.rows, make_table(board).lines, strict=True)}
-    for row in pictured_rows(board):
+def picture_rows(board: Board) -> Iterator[tuple[str, list[str], Pixels]]:
+    """Yield name, score and the first samples of each cell that is shown in pictures.
+
+    A second note says where the noise can't be that of the rows around.
+    """
+    rows = pictured_rows(board)
+    names, laws = short_names(rows), NoiseLaws.of(rows)
+    scores = {line.key: line.fid for line in make_table(board).lines}
+    for row in rows:
         samples = read_samples(row.cell.samples / "averaged.npy", STRIP)
-        yield names[row.cell.key], f"FID {scores[row.cell.key]}", samples
+        score = f"FID {scores[row.cell.key]}" + (", diverged" if row.status == "diverged" else "")
+        law = laws.unusual(row.cell).replace("×", "x").replace("−", "-")  # Pillow's font lacks both
+        yield names[row.cell.key], [score, *([f"noise {law}"] if law else [])], samples
 
 
 def check_artefacts(cells: Sequence[Cell]) -> None:

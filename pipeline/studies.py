@@ -3,7 +3,7 @@
 import re
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from gan.files import write_bytes
 
 STUDIES = Path("studies")
 DEFAULT = "default"
-WIDTH = 120
+WIDTH = 140  # of a line of params.yaml
 
 
 class Study(StrictModel):
@@ -71,7 +71,7 @@ def check_default(selection: SelectParams) -> None:
 
 
 def replace_selection(text: str, selection: Mapping[str, Any]) -> str:
-    """Replace the values of the block `select:`. Comments at the ends of its lines stay with their keys."""
+    """Replace the values of the block `select:`. Comments above its keys and behind them stay with them."""
     lines = text.splitlines(keepends=True)
     begin = next((index for index, line in enumerate(lines) if line.startswith("select:")), None)
     if begin is None:
@@ -87,8 +87,26 @@ def replace_selection(text: str, selection: Mapping[str, Any]) -> str:
         for line in lines[begin + 1 : end]
         if (found := re.match(r"\s+(\w+):.*?(\s+#.*)$", line.rstrip("\r\n")))
     }
-    block = [_entry(key, value) + comments.get(key, "") + "\n" for key, value in selection.items()]
+    above = _comments_above(lines[begin + 1 : end])
+    block = [
+        "".join(above.get(key, [])) + _entry(key, value) + comments.get(key, "") + "\n"
+        for key, value in selection.items()
+    ]
     return "".join([*lines[: begin + 1], *block, *lines[end:]])
+
+
+def _comments_above(lines: Sequence[str]) -> dict[str, list[str]]:
+    """Find the whole lines of comment that stand directly above each key of a block."""
+    above: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for line in lines:
+        if re.match(r"\s+#", line):
+            waiting.append(line)
+            continue
+        if found := re.match(r"\s+(\w+):", line):
+            above[found[1]] = waiting
+        waiting = []
+    return above
 
 
 def _entry(key: str, value: Any) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.leaderboard import CLASSES, POOR_SHARE, Board, Interval, Row, interval
+from pipeline.leaderboard import CLASSES, FAULTS, POOR_SHARE, Board, Interval, Row, interval
 
 MINUS = "−"
 
@@ -16,6 +16,7 @@ MINUS = "−"
 class Line:
     """One line of the leaderboard, as text."""
 
+    key: str  # of the cell; nothing for the two ends of the scale
     rank: str
     name: str
     profile: str
@@ -60,8 +61,10 @@ class _Text:
 
     def line(self, rank: int, row: Row) -> Line:
         board = self.board
+        diverged = row.diverged_at is not None
         return Line(
-            rank=str(rank),
+            key=row.cell.key,
+            rank="–" if diverged else str(rank),
             name=self.names[row.cell.key],
             profile=row.profile,
             champion=row.champion,
@@ -72,7 +75,7 @@ class _Text:
             kid=fixed(board.score(row, "kid"), self.kid_decimals),
             classes=fixed(board.score(row, "classes"), 0),
             confident=whole_percent(board.score(row, "confident")),
-            steps=f"{row.steps:,}",
+            steps=f"{row.diverged_at:,} of {row.steps:,}" if diverged else f"{row.steps:,}",
             images_seen=f"{row.images_seen:,}",
             minutes=f"{row.seconds / 60:.1f}",
         )
@@ -82,6 +85,7 @@ class _Text:
         board, row = self.board, self.board.rows[0]
         score = board.fid(row, end)
         return Line(
+            key="",
             rank="",
             name=name,
             profile=end,
@@ -125,7 +129,7 @@ def decimals_for(values: Sequence[float]) -> int:
 def percent(share: float) -> str:
     """Write a share with two significant digits, or three where it is above 10 %."""
     value = share * 100
-    return f"{value:.0f} %" if value >= 10 else f"{value:.1f} %" if value >= 1 else f"{value:.2f} %"
+    return f"{value:,.0f} %" if value >= 10 else f"{value:.1f} %" if value >= 1 else f"{value:.2f} %"
 
 
 def whole_percent(share: float | None) -> str:
@@ -143,19 +147,18 @@ def count(n: int, noun: str) -> str:
 def summary(board: Board) -> list[str]:
     """Say in a few sentences what a board shows, what is poor in it, and what it can't show."""
     table = make_table(board)
-    variants = {row.variant for row in board.rows}
-    sentences = [
-        f"Of {count(len(variants), 'variant')} trained on {board.dataset}, {_best(board, table)} of the "
-        f"{table.ceiling.fid} that uniform noise scores. Real training images score {table.floor.fid}: "
-        "no generator can be expected below that."
-    ]
-    poor = _poor(board)
-    if poor:
-        sentences.append(f"Falling short: {'; '.join(poor)}.")
+    variants = count(len({row.variant for row in board.rows}), "variant")
+    floor = f"Real training images score {table.floor.fid}: no generator can be expected below that."
+    if all(row.status == "diverged" for row in board.rows):
+        best = f"Every run of the {variants} on {board.dataset} diverged: there is no best one."
     else:
-        limit = f"{POOR_SHARE * 100:.0f} % of the ceiling"
-        sentences.append(f"Every run covers the {CLASSES} classes and stays below {limit}.")
-    return [*sentences, _certainty(board)]
+        best = (
+            f"Of {variants} trained on {board.dataset}, {_best(board, table)} of the "
+            f"{table.ceiling.fid} that uniform noise scores."
+        )
+    limit = f"{POOR_SHARE * 100:.0f} % of the ceiling"
+    good = f"Every run covers the {CLASSES} classes and stays below {limit}."
+    return [f"{best} {floor}", _poor(board) or good, _certainty(board)]
 
 
 def _best(board: Board, table: Table) -> str:
@@ -171,16 +174,27 @@ def _best(board: Board, table: Table) -> str:
     return f"{closest}: mean FID {mean} over {runs} seeds (95 % interval {spread}), {share}"
 
 
-def _poor(board: Board) -> list[str]:
-    """Name each poor variant and why, or how many of its runs are poor where it has several."""
+def _poor(board: Board) -> str:
+    """Name the poor variants, fault by fault; nothing where there are none.
+
+    Where variants were trained more than once it says how many of their runs have the fault.
+    """
+    groups = board.by_variant()
     several_budgets = len({row.budget for row in board.rows}) > 1
-    found = []
-    for (variant, budget), rows in board.by_variant().items():
-        flagged = [row for row in rows if board.flags(row)]
-        reason = ", ".join(board.flags(rows[0])) if len(rows) == 1 else f"{len(flagged)} of {len(rows)} runs"
+    several_runs = len(groups) < len(board.rows)
+    names: dict[str, list[str]] = {}
+    poor = 0
+    for (variant, budget), rows in groups.items():
+        faults = [fault for row in rows for fault in board.faults(row)]
+        poor += bool(faults)
         name = f"{variant} · {budget}" if several_budgets else variant
-        found += [f"{name} ({reason})"] if flagged else []
-    return found
+        for kind in dict.fromkeys(fault.kind for fault in faults):
+            own = [fault.own for fault in faults if fault.kind == kind]
+            note = f"{len(own)} of {len(rows)} runs" if several_runs else own[0]
+            names.setdefault(kind, []).append(f"{name} ({note})" if note else name)
+    listed = [f"{kind[0].upper()}{kind[1:]}: {', '.join(names[kind])}." for kind in FAULTS if kind in names]
+    verb = "falls" if poor == 1 else "fall"
+    return " ".join([f"{poor} of {len(groups)} {verb} short.", *listed]) if poor else ""
 
 
 def _certainty(board: Board) -> str:
@@ -209,7 +223,8 @@ def seed_lines(board: Board) -> list[tuple[str, str, str, str]]:
 def _seed_means(board: Board) -> list[tuple[Interval, str, str, int]]:
     groups = board.by_variant().items()
     found = [(interval([board.fid(row) for row in rows]), *names, len(rows)) for names, rows in groups]
-    return sorted(found, key=lambda group: group[0].mean)
+    diverged = {names for names, rows in groups if all(row.status == "diverged" for row in rows)}
+    return sorted(found, key=lambda group: (group[1:3] in diverged, group[0].mean))
 
 
 def position(board: Board, row: Row) -> tuple[float, float]:

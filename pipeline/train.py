@@ -54,6 +54,7 @@ from pipeline import tracking
 from pipeline.interruption import Stop, stopped_by_signals
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
 
+STOPPED = "%s: stopped and saved at step %s; the same command goes on from there"
 # How much work a kill may cost; it changes no result.
 CHECKPOINT_SECONDS = float(os.environ.get("GANTRY_CHECKPOINT_SECONDS", "15"))
 
@@ -179,14 +180,10 @@ def train(
                 saved = time.monotonic()
             if stopping:
                 stop.signal = stop.signal or signal.SIGTERM
-                logging.info(
-                    "%s: stopped and saved at step %s; the same command goes on from there",
-                    cell.key,
-                    state.step,
-                )
+                if run:
+                    logging.info(STOPPED, cell.key, state.step)
                 return
             if record.diverged_at is not None:
-                logging.warning("%s: no longer finite at step %s", cell.key, state.step)
                 return
 
 

@@ -13,6 +13,7 @@ from gan.config import Params, load_params
 from gan.files import write_json
 from pipeline import tracking
 from pipeline.stage import Cell, find_recipe, parse_cell
+from pipeline.studies import replace_selection
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = ("mnist_tiny-gan-smoke-0", "mnist_tiny-gan-smoke-1")
@@ -36,13 +37,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root.mkdir()
     shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copytree(ROOT / "studies", root / "studies")
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
-    chosen = {"variants": "[gan]", "budgets": "[smoke]", "seeds": "[0, 1]"}
-    for index, line in enumerate(text):
-        key = line.strip().split(":")[0]
-        if line.startswith("  ") and key in chosen and index < 10:
-            text[index] = f"  {key}: {chosen[key]}\n"
-    (root / "params.yaml").write_text("".join(text), encoding="utf-8")
+    lists = {"datasets": ["mnist_tiny"], "variants": ["gan"], "budgets": ["smoke"], "seeds": [0, 1]}
+    text = replace_selection((ROOT / "params.yaml").read_text("utf-8"), lists | {"report": "reports"})
+    (root / "params.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return root

@@ -1,6 +1,7 @@
 """What a person gets from `gantry`: answers, files, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -86,14 +87,95 @@ def test_another_selection_is_not_the_default_study(checkout: Path) -> None:
 
 def test_variants_count_parameters_without_making_networks(checkout: Path, params: Params) -> None:
     rows = {row["name"]: row for row in json.loads(gantry("variants", "--json").stdout)}
-    assert rows.keys() == params.recipes["mnist_tiny"].keys()
-    hidden = params.recipes["mnist_tiny"]["gan"].method.hidden  # type: ignore[union-attr]
+    hidden = params.recipes["mnist_tiny"]["gan"].method.networks.hidden  # type: ignore[union-attr]
     z_dim = params.recipes["mnist_tiny"]["gan"].method.z_dim
     assert rows["gan"]["generator_parameters"] == z_dim * hidden + hidden + hidden * 784 + 784
     assert rows["gan"]["critic_parameters"] == 784 * hidden + hidden + hidden + 1
     assert rows["wgan_gp"]["critic_steps"] == 2
     assert "arXiv:1406.2661" in gantry("variants").stdout
     assert gantry("variants", "--dataset", "nothing").exit_code == 78
+
+
+def test_entries_named_by_a_suffix_are_listed_on_demand_only(checkout: Path, params: Params) -> None:
+    def names(*arguments: str) -> list[str]:
+        return [row["name"] for row in json.loads(gantry("variants", "--json", *arguments).stdout)]
+
+    everything = list(params.recipes["mnist_tiny"])
+    assert names("--all") == everything
+    plain = [name for name in everything if not re.search(r"_(paper|seed|as_coded)$", name)]
+    assert names() == plain
+    assert "wgan" in plain
+    assert "wgan_paper" in set(everything) - set(plain)
+
+
+def test_each_entry_says_what_it_is(checkout: Path) -> None:
+    keys = {"name", "kind", "profile", "paper", "loss", "networks", "generator_parameters"}
+    keys |= {"critic_parameters", "critic_steps", "batch_size", "steps"}
+    for row in json.loads(gantry("variants", "--all", "--json").stdout):
+        assert keys <= row.keys()
+        assert all(row[key] for key in keys)
+        assert "\n" not in row["loss"] + row["networks"] + row["paper"]
+
+
+def test_another_image_is_made_by_the_recipes_of_its_data_set(checkout: Path, params: Params) -> None:
+    path = checkout / "params.yaml"
+    text = path.read_text().replace(
+        "datasets:\n  mnist_tiny:", "datasets:\n  wide: {image: [2, 32, 32], split: "
+    )
+    assert "wide:" not in params.datasets
+    path.write_text(text.replace("split:  {image", "split: every_fifth_is_test}\n  mnist_tiny: {image"))
+    path.write_text(path.read_text() + "  wide: {only: *only}\n")
+    path.write_text(path.read_text().replace("    dcgan:\n", "    dcgan: &only\n", 1))
+    rows = json.loads(gantry("variants", "--image", "2x32x32", "--json").stdout)
+    assert [row["name"] for row in rows] == ["only"]
+    elsewhere = json.loads(gantry("variants", "--image", "2x32x32", "--dataset", "mnist", "--json").stdout)
+    assert len(elsewhere) > 1
+    dcgan = next(row for row in elsewhere if row["name"] == "dcgan")
+    assert dcgan["generator_parameters"] == rows[0]["generator_parameters"]
+
+
+def test_an_image_of_no_data_set_is_made_by_the_recipes_of_the_selection(checkout: Path) -> None:
+    def generator(*arguments: str) -> int:
+        rows = json.loads(gantry("variants", "--json", *arguments).stdout)
+        return next(int(row["generator_parameters"]) for row in rows if row["name"] == "gan")
+
+    # the MLP's last layer: a weight for each hidden unit and a bias, for 784 values and for 2 x 56 x 56
+    hidden = (generator() - 784) / (100 + 1 + 784)
+    assert generator("--image", "2x56x56") == hidden * (100 + 1 + 6272) + 6272
+
+
+@pytest.mark.parametrize(
+    "image", ["64x64", "3x64", "3X64X64", "0x64x64", "3x64x64x1", "-3x64x64", "", "3x0x9"]
+)
+def test_a_shape_in_another_spelling_is_one_line_and_78(checkout: Path, image: str) -> None:
+    result = gantry("variants", f"--image={image}")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (78, 1)
+    assert "write CHANNELSxHEIGHTxWIDTH, such as 3x64x64" in result.stderr
+
+
+def test_a_shape_that_networks_can_not_make_is_one_line_and_78(checkout: Path) -> None:
+    result = gantry("variants", "--image", "1x30x30")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (78, 1)
+    assert re.match(r"error: \w+ can't make images of 1x30x30: ", result.stderr)
+    assert "9999x1" not in gantry("variants", "--image", "1x9999x1").stdout
+
+
+def test_the_roster_fits_a_terminal_of_100_columns(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = gantry("variants", "--all").stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == [
+        "entry",
+        "profile",
+        "generator",
+        "critic",
+        "critic",
+        "steps",
+        "batch",
+        "quick",
+        "full",
+    ]
+    assert lines[1].startswith("gan ")
 
 
 def test_select_changes_the_selection_and_no_other_byte(checkout: Path) -> None:
@@ -107,7 +189,7 @@ def test_select_changes_the_selection_and_no_other_byte(checkout: Path) -> None:
     after = path.read_text().split("\ntrain:")
     assert "study seeds: 6 cells" in result.stderr
     assert after[1] == before[1]
-    assert "  variants: [gan, dcgan]\n" in after[0]
+    assert "\n  variants: [gan, dcgan]" in after[0]
     assert "  report: reports/seeds  # another study writes to reports/<study>\n" in after[0]
     assert after[0].splitlines()[:3] == before[0].splitlines()[:3]
 
@@ -126,6 +208,12 @@ def test_a_selection_in_block_style_is_replaced_whole() -> None:
     text = "select:\n  datasets:\n    - a\n    - b\n\n  seeds: [0]  # why\n\n# next\ntrain: {}\n"
     found = replace_selection(text, {"datasets": ["c"], "seeds": [1, 2]})
     assert found == "select:\n  datasets: [c]\n  seeds: [1, 2]  # why\n\n# next\ntrain: {}\n"
+
+
+def test_a_comment_above_a_key_stays_above_it() -> None:
+    text = "select:\n  datasets: [a]\n  # why\n  # so\n  seeds: [0]  # how\n\n# next\ntrain: {}\n"
+    found = replace_selection(text, {"datasets": ["c"], "seeds": [1]})
+    assert found == text.replace("[a]", "[c]").replace("[0]", "[1]")
 
 
 @pytest.mark.parametrize(

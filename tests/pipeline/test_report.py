@@ -1,8 +1,10 @@
 import csv
+import dataclasses
 import io
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +18,12 @@ from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
 from gan.files import write_json
-from pipeline.curves import draw_charts, read_history, short_number, smooth, ticks, value_range
-from pipeline.leaderboard import Board, Protocol, Row, interval, make_boards, summarise
+from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
+from pipeline.leaderboard import Board, Protocol, Row, interval, make_boards, rows_from_json, summarise
 from pipeline.pictures import enlarge, lay_out, read_grid
-from pipeline.report import check_readme, write_readme, write_report
+from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
-from pipeline.table import fixed, percent, seed_lines, summary, whole_percent
+from pipeline.table import fixed, make_table, percent, position, seed_lines, summary, whole_percent
 
 ROOT = Path(__file__).parents[2]
 REPORT = Path("reports")
@@ -49,7 +51,9 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     return loaded
 
 
-def write_cell(cell: Cell, params: Params, fid: float, classes: int) -> None:
+def write_cell(
+    cell: Cell, params: Params, fid: float, classes: int, *, diverged_at: int | None = None
+) -> None:
     method = params.recipes[cell.dataset][cell.variant].method
     card = Card(
         format=1,
@@ -70,6 +74,8 @@ def write_cell(cell: Cell, params: Params, fid: float, classes: int) -> None:
         code_digest=HASH,
         weights_sha256=HASH,
         raw_weights_sha256=HASH,
+        status="diverged" if diverged_at else "finished",
+        diverged_at=diverged_at,
     )
     write_card(cell.model, card)
     versions = {"python": "3.12.3", "torch": "2.14.1", "gantry": "0.1.0"}
@@ -87,6 +93,8 @@ def write_cell(cell: Cell, params: Params, fid: float, classes: int) -> None:
     write_previews(cell.model / "previews", images[:64])
     scalars = "loss/critic,loss/generator" + (",critic/wasserstein" if cell.variant == "wgan" else "")
     rows = [f"{step},{step * 32},1.0,2.0" + ",0.5" * ("wgan" == cell.variant) for step in (1000, 2000, 4000)]
+    if diverged_at:
+        rows = [*rows[:1], f"{diverged_at},{diverged_at * 32},nan,inf" + ",nan" * ("wgan" == cell.variant)]
     (cell.model / "history.csv").write_text("\n".join([f"step,images_seen,{scalars}", *rows]) + "\n")
 
 
@@ -98,6 +106,45 @@ def write_previews(folder: Path, images: np.ndarray) -> None:
     folder.mkdir(parents=True)
     for step in (2000, 4000):
         Image.fromarray(canvas).convert("RGB").save(folder / f"{step:06d}.png")
+
+
+ROSTER = (
+    "gan",
+    "dcgan",
+    "lsgan",
+    "wgan",
+    "wgan_gp",
+    "wgan_gp_resnet",
+    "ebgan",
+    "ebgan_pt",
+    "began",
+    "dragan",
+)
+ROSTER += ("coulomb", "wgan_l2", "wgan_gauss", "wgan_merged")
+
+
+@pytest.fixture
+def study(params: Params) -> Params:
+    """Fourteen cells, of which `gan` covers nine classes and `coulomb` and `ebgan` have other noise.
+
+    A fifteenth, `wgan_l2_as_coded`, diverged at step 812 with the best score of all.
+    """
+    recipes = dict(params.recipes["mnist_tiny"])
+    for name in (*ROSTER, "wgan_l2_as_coded"):
+        recipe = recipes.get(name, recipes["dcgan"])
+        law = {"z_dim": 64, "noise": "uniform"} if name in ("coulomb", "ebgan") else {}
+        recipes[name] = recipe.model_copy(update={"method": recipe.method.model_copy(update=law)})
+    loaded = params.model_copy(update={"recipes": {"mnist_tiny": recipes}})
+    loaded = select(loaded, [*ROSTER, "wgan_l2_as_coded"], [0])
+    for path in ("models", "build/samples"):
+        shutil.rmtree(path)
+    for rank, cell in enumerate(selected_cells(loaded)):
+        if cell.variant == "wgan_l2_as_coded":
+            write_cell(cell, loaded, 20.0, 10, diverged_at=812)
+        else:
+            write_cell(cell, loaded, 30.0 + 10 * rank, 9 if cell.variant == "gan" else 10)
+    write_json(Path("build/champion.json"), {"mnist_tiny": {"key": "mnist_tiny-gan-quick-0"}})
+    return loaded
 
 
 def read_rows() -> list[dict[str, object]]:
@@ -127,6 +174,7 @@ def test_every_selected_cell_has_a_row_in_every_file(params: Params) -> None:
 def test_rows_are_flat_and_complete(params: Params) -> None:
     write_report(params)
     fields = {"dataset", "variant", "budget", "seed", "profile", "steps", "images_seen", "seconds"}
+    fields |= {"status", "diverged_at"}
     metrics = set(json.loads(selected_cells(params)[0].metrics.read_text()))
     assert len(metrics) == 16  # four metrics: averaged, raw, floor, ceiling
     for row in read_rows():
@@ -138,7 +186,8 @@ def test_csv_and_json_hold_the_same_rows(params: Params) -> None:
     write_report(params)
     table = list(csv.DictReader(io.StringIO((REPORT / "leaderboard.csv").read_text())))
     assert table == [
-        {name: str(value) for name, value in row.items()} for row in sorted_like(table, read_rows())
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in sorted_like(table, read_rows())
     ]
 
 
@@ -150,7 +199,7 @@ def test_rows_are_sorted_by_fid_and_the_champion_is_marked(params: Params) -> No
     turned = select(params, ["wgan", "dcgan"], [0])
     page = write_report(turned).read_text()
     assert [(row["variant"], row["champion"]) for row in read_rows()] == [("dcgan", True), ("wgan", False)]
-    assert page.count('class="badge"') == 1
+    assert page.count('class="badge"') == 2  # in the table, and over its section
 
 
 def test_files_of_cells_that_are_not_selected_change_nothing(params: Params) -> None:
@@ -192,8 +241,9 @@ def test_page_says_what_a_wasserstein_estimate_is_only_where_there_is_one(params
 def test_picture_has_a_row_for_each_variant(params: Params) -> None:
     write_report(params)
     with Image.open(REPORT / "samples.png") as picture:
-        # two rows of 28 pixels at scale 2, 10 between them, 16 above and below
-        assert picture.height == 2 * 56 + 10 + 2 * 16
+        # two rows of 28 pixels at scale 2, 8 between them, 16 above and below
+        assert picture.height == 2 * 56 + 8 + 2 * 16
+        assert picture.mode == "L"  # grey digits, grey text: a third of the bytes
         assert picture.width > 12 * 28 * 2
 
 
@@ -271,7 +321,9 @@ def a_board(fids: dict[tuple[str, int], float], *, classes: int = 10, spread: fl
             seed=seed,
             profile="tuned",
             champion=False,
+            status="finished",
             steps=10,
+            diverged_at=None,
             images_seen=320,
             seconds=60.0,
             spread=spread,
@@ -335,6 +387,124 @@ def test_numbers_are_written_as_people_read_them() -> None:
     ]
 
 
+# ---- fourteen variants and more
+
+
+def test_every_variant_is_linked_to_a_section_of_its_own(study: Params) -> None:
+    page = write_report(study).read_text()
+    table = page[page.index('<section id="scores-') : page.index('<section id="noise-')]
+    for cell in selected_cells(study):
+        assert table.count(f'href="#{cell.key}"') == 1
+        assert page.count(f'<article class="run" id="{cell.key}">') == 1
+    ids = re.findall(r'id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+def test_a_row_of_another_seed_is_linked_nowhere(params: Params) -> None:
+    seeds = select(params, ["dcgan"], [0, 1])
+    write_cell(selected_cells(seeds)[1], seeds, 50.0, 10)
+    page = write_report(seeds).read_text()
+    assert 'href="#mnist_tiny-dcgan-quick-0"' in page
+    assert 'href="#mnist_tiny-dcgan-quick-1"' not in page
+
+
+def test_variants_whose_noise_can_not_be_shared_are_marked(study: Params) -> None:
+    page = write_report(study).read_text()
+    assert page.count("<small>noise 64 × U[−1, 1]</small>") == 2
+    assert "The noise is 100 × N(0, 1); rows that name another law share theirs only" in page
+
+
+def test_the_sentence_names_each_poor_variant_under_each_of_its_faults(study: Params) -> None:
+    board = make_boards(read_rows_of(study), "test")[0]
+    assert summary(board)[1] == (
+        "8 of 15 fall short. Diverged: wgan_l2_as_coded (step 812). Fewer than 10 classes: gan (9). "
+        "FID above 1 % of the ceiling: began, dragan, coulomb, wgan_l2, wgan_gauss, wgan_merged."
+    )
+
+
+def test_curves_are_explained_once_and_only_those_there_are(study: Params) -> None:
+    page = write_report(study).read_text()
+    explained = re.findall(r"<dt>([^<]+)</dt>", page[page.index("What the curves show") :].split("</dl>")[0])
+    assert explained == ["Critic loss", "Generator loss", "W estimate"]
+
+
+# ---- runs that diverged
+
+
+def test_a_diverged_row_says_so_in_every_file_and_comes_last(study: Params) -> None:
+    page = write_report(study).read_text()
+    row = read_rows()[-1]
+    assert (row["variant"], row["status"], row["diverged_at"]) == ("wgan_l2_as_coded", "diverged", 812)
+    assert row["steps"] == 4000
+    assert {other["status"] for other in read_rows()[:-1]} == {"finished"}
+    table = page[page.index('<section id="scores-') : page.index('<section id="noise-')]
+    assert '<small class="flag">diverged at step 812</small>' in table
+    assert "<td>812 of 4,000</td>" in table
+    assert "Diverged at step 812." in page[page.index("<article") :]
+    counts = {flat["variant"]: flat["diverged"] for flat in json.loads((REPORT / "summary.json").read_text())}
+    assert sum(counts.values()) == counts["wgan_l2_as_coded"] == 1
+    line = next(line for line in readme_block(study).splitlines() if "wgan_l2_as_coded` †" in line)
+    assert line.startswith("| – |") and "| 20.0 | 0.20 % |" in line
+
+
+def test_no_sentence_calls_a_diverged_run_the_best(study: Params) -> None:
+    board = make_boards(read_rows_of(study), "test")[0]
+    assert summary(board)[0].startswith("Of 15 variants trained on mnist_tiny, gan comes closest")
+
+
+def test_a_board_of_diverged_runs_has_no_best_one(params: Params) -> None:
+    shutil.rmtree("models")
+    shutil.rmtree("build/samples")
+    for cell in selected_cells(params):
+        write_cell(cell, params, 40.0, 10, diverged_at=7)
+    write_json(Path("build/champion.json"), {})
+    page = write_report(params).read_text()
+    assert "Every run of the 2 variants on mnist_tiny diverged: there is no best one." in page
+    assert 'class="badge"' not in page
+    assert "gantry sample" not in page
+    assert "comes closest" not in readme_block(params)
+
+
+def test_scores_beyond_the_ceiling_are_drawn_at_its_end(params: Params) -> None:
+    rows = read_rows_of(params)
+    odd = dataclasses.replace(
+        rows[0], metrics=rows[0].metrics | {"fid_mnistnet_200_test": 2.5e6, "fid_mnistnet_200_test_raw": 9e9}
+    )
+    board = make_boards([rows[1], odd], "test")[0]
+    assert position(board, odd) == (100.0, 100.0)
+    assert make_table(board).lines[-1].share == "25,000 %"
+
+
+def test_a_variant_that_diverged_with_every_seed_comes_last_over_seeds() -> None:
+    board = a_board({("gan", 0): 10.0, ("gan", 1): 11.0, ("wgan", 0): 50.0, ("wgan", 1): 60.0})
+    broken = [
+        dataclasses.replace(row, status="diverged", diverged_at=3) if row.variant == "gan" else row
+        for row in board.rows
+    ]
+    board = make_boards(broken, "test")[0]
+    assert [line[0] for line in seed_lines(board)] == ["wgan", "gan"]
+    assert [(flat["variant"], flat["diverged"]) for flat in summarise(board)] == [("wgan", 0), ("gan", 2)]
+    assert summary(board)[1] == "1 of 2 falls short. Diverged: gan (2 of 2 runs)."
+
+
+def test_a_report_from_before_divergence_was_recorded_is_still_read(params: Params) -> None:
+    write_report(params)
+    path = REPORT / "leaderboard.json"
+    text = readme_block(params)
+    old = [
+        {name: value for name, value in row.items() if name not in ("status", "diverged_at")}
+        for row in read_rows()
+    ]
+    path.write_text(json.dumps(old))
+    assert readme_block(params) == text
+
+
+def read_rows_of(params: Params) -> list[Row]:
+    write_report(params)
+    return rows_from_json(REPORT / "leaderboard.json")
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_grid_is_taken_apart_as_it_was_put_together(tmp_path: Path, channels: int, scale: int) -> None:
@@ -377,6 +547,60 @@ def test_curves_bear_values_that_are_not_finite(tmp_path: Path) -> None:
     assert [chart.title for chart in charts] == ["Critic loss", "K"]
     assert "nan" not in "".join(chart.svg for chart in charts)
     assert charts[0].svg.count("M") == 4  # thin and thick, both interrupted once
+    assert [chart.note for chart in charts] == ["", "no finite value"]
+
+
+def test_related_scalars_share_a_chart_and_any_may_be_absent(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    names = ["critic/energy_fake", "critic/wasserstein_held_out", "critic/energy_real", "critic/wasserstein"]
+    names += [
+        "critic/energy_held_out",
+        "began/k",
+        "coulomb/field_real",
+        "generator/outside",
+        "mine/own_thing",
+    ]
+    rows = [",".join(map(str, [step, step * 32, *range(len(names))])) for step in (1, 2, 3)]
+    path.write_text("\n".join(["step,images_seen," + ",".join(names), *rows]) + "\n")
+    charts = draw_charts(read_history(path, "KEY"))
+    assert [(chart.title, chart.legend) for chart in charts] == [
+        ("W estimate", ["training", "held out"]),
+        ("Energy", ["real", "fake", "held out"]),
+        ("k", []),
+        ("Potential without self term", ["real"]),
+        ("Outside [−1, 1]", []),
+        ("Own thing", []),
+    ]
+
+
+def test_no_scalar_stands_in_two_charts() -> None:
+    columns = [name for kind in CHARTS for name in kind.columns]
+    assert len(columns) == len(set(columns))
+    assert all(kind.meaning for kind in CHARTS)
+
+
+def test_a_curve_goes_through_its_points() -> None:
+    history = {"step": np.array([1.0, 2.0, 4.0]), "images_seen": np.array([1.0, 2.0, 4.0])}
+    svg = draw_charts(history | {"loss/critic": np.array([0.0, 1.0, 0.5])})[0].svg
+    thin = re.search(r'thin" d="M([\d.]+) ([\d.]+)h0l([\d.]+)( ?-?[\d.]+)l([\d.]+)( ?-?[\d.]+)"', svg)
+    assert thin
+    x, y, *moves = (float(number) for number in thin.groups())
+    # 210 wide from 44, 116 high from 8; the range is [0, 1] and 5 % more on either side
+    assert (x, y) == pytest.approx((44 + 210 / 4, 8 + 116 * 1.05 / 1.1), abs=0.05)
+    assert moves == pytest.approx([210 / 4, -116 / 1.1, 210 / 2, 58 / 1.1], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (-0.55, 1.05, ["−0.5", "0", "0.5", "1.0"]),
+        (0.0, 8000.0, ["0", "2000", "4000", "6000", "8000"]),
+        (-1e23, 1.1e24, ["0", "5e23", "1e24"]),
+        (0.0, 2.1e-7, ["0", "1e−7", "2e−7"]),
+    ],
+)
+def test_ticks_of_any_size_fit_beside_the_axis(low: float, high: float, texts: list[str]) -> None:
+    assert [text for _, text in ticks(low, high)] == texts
 
 
 def test_a_history_without_rows_is_refused(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def chain(*cells):
 GAN, WGAN = "mnist_tiny-gan-quick-0", "mnist_tiny-wgan-quick-0"
 SHARED = {f"{stage} mnist_tiny" for stage in ("download", "convert", "evaluator", "reference")}
 LAST = {"champion -", "report -"}
+WGAN_CLIP = "warmup: none\n        clip: 0.01"  # in the recipe of mnist_tiny
 
 
 @pytest.mark.slow  # DVC is started some thirty times
@@ -112,7 +113,7 @@ def test_a_study_is_run_once_and_each_change_runs_what_depends_on_it_and_nothing
     assert (answer.returncode, ran) == (0, [])
     assert "nothing to do" in answer.stdout
 
-    edit(study / "params.yaml", "clip: 0.01", "clip: 0.02")
+    edit(study / "params.yaml", WGAN_CLIP, WGAN_CLIP.replace("0.01", "0.02"))
     _, ran = make(study)
     assert set(ran) - LAST == {f"train {WGAN}"}  # the stand-in's model is the same, so nothing follows
 
@@ -143,7 +144,7 @@ def test_a_cell_that_fails_is_named_with_its_log_and_the_others_are_finished(stu
 
 
 def test_a_fault_in_params_stops_it_before_any_stage(study):
-    edit(study / "params.yaml", "clip: 0.01", "clpi: 0.01")
+    edit(study / "params.yaml", WGAN_CLIP, WGAN_CLIP.replace("clip", "clpi"))
     answer, ran = make(study)
     assert (answer.returncode, ran) == (78, [])
     (line,) = answer.stdout.splitlines()

@@ -1,6 +1,7 @@
 """The stage `train`: what it writes, and that no interruption changes it."""
 
 import csv
+import math
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from pipeline import train
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "mnist_tiny-gan-smoke-0"
+SMALL = "batch_size: 8\n        networks: {kind: mlp, hidden: 16"
+BUDGET = "steps: &gan_steps {smoke: 20"
 NO_SERVER = "http://127.0.0.1:9"  # the discard port: refused at once
 
 
@@ -29,7 +32,7 @@ def workplace(checkout: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch)
     for suffix in (".lmdb", ".json"):
         shutil.copy(tiny_store.with_suffix(suffix), checkout / "data/lmdb" / f"mnist_tiny{suffix}")
     write_json(checkout / "build/code/gan.json", {"digest": "c" * 64, "modules": {}})
-    rewrite(checkout, "batch_size: 64\n        hidden: 256", "batch_size: 8\n        hidden: 16")
+    rewrite(checkout, "batch_size: 64\n        networks: {kind: mlp, hidden: 256", SMALL)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
     return checkout
 
@@ -94,7 +97,7 @@ def test_two_fresh_runs_give_equal_folders_and_an_outage_of_mlflow_changes_nothi
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(workplace):
-    rewrite(workplace, "steps: {smoke: 20, quick: 8000", "steps: {smoke: 600, quick: 10000")
+    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 600")
     uninterrupted = start(workplace)
     uninterrupted.communicate()
     assert uninterrupted.returncode == 0
@@ -113,7 +116,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
-    rewrite(workplace, "steps: {smoke: 20, quick: 8000", "steps: {smoke: 100000, quick: 10000")
+    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 100000")
     process = start(workplace, checkpoint_seconds="0.1")
     wait_for_checkpoint(workplace, process)
     process.send_signal(signal.SIGTERM)
@@ -121,7 +124,7 @@ def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
     assert process.returncode == 143, said
     assert "stopped and saved at step" in said
     assert not (workplace / "models").exists()
-    rewrite(workplace, "steps: {smoke: 100000,", "steps: {smoke: 5,")  # other parameters start fresh
+    rewrite(workplace, "&gan_steps {smoke: 100000,", "&gan_steps {smoke: 5,")  # other parameters start fresh
     process = start(workplace)
     _, said = process.communicate()
     assert process.returncode == 0 and "resuming" not in said
@@ -129,7 +132,7 @@ def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
 
 def test_a_second_trainer_of_the_same_cell_is_turned_away(workplace):
     params = load_params(workplace / "params.yaml")
-    rewrite(workplace, "steps: {smoke: 20, quick: 8000", "steps: {smoke: 100000, quick: 10000")
+    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 100000")
     process = start(workplace, checkpoint_seconds="0.1")
     try:
         wait_for_checkpoint(workplace, process)
@@ -149,6 +152,59 @@ def test_divergence_is_said_with_its_step_and_writes_no_model(workplace):
     with pytest.raises(TrainingDiverged, match=r"is (nan|inf|-inf) at step \d+"):
         train.main(load_params(Path("params.yaml")), KEY)
     assert not Path("models").exists()
+
+
+def test_a_recorded_divergence_ends_well_with_the_last_finite_weights(workplace):
+    def diverge_late():
+        # A rate that is finite until the last quarter of the run, then as large as a float can be.
+        path = Path("params.yaml")
+        text = path.read_text(encoding="utf-8")
+        late = "schedule: [{from: 0.75, generator_lr: 1.0e+38, critic_lr: 1.0e+38}]"
+        text = text.replace("schedule: [{from: 0.3, generator_lr: 2.0e-4, critic_lr: 2.0e-4}]", late, 1)
+        path.write_text(text.replace("on_divergence: stop", "on_divergence: record", 1), encoding="utf-8")
+        return load_params(path)
+
+    params = diverge_late()
+    train.main(params, KEY)
+    card = read_card(Path("models") / KEY)
+    assert card.status == "diverged"
+    assert card.steps == 20 and 15 < card.diverged_at <= 20
+    with Path("models", KEY, "history.csv").open(encoding="utf-8") as stream:
+        rows = [
+            {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)
+        ]
+    assert [int(row["step"]) for row in rows] == list(range(1, card.diverged_at + 1))
+    assert all(math.isfinite(value) for row in rows[:-1] for value in row.values())
+    assert read_json(Path("build/training") / f"{KEY}.json")["seconds"] > 0
+    first = files_of(Path("models") / KEY)
+    train.main(params, KEY)
+    assert files_of(Path("models") / KEY) == first
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_one_goes_on_where_they_were(workplace):
+    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 3000")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GANTRY_CHECKPOINT_SECONDS": "0.1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = subprocess.Popen(
+        [*launch, "-m", "pipeline.train", KEY],
+        cwd=workplace,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_checkpoint(workplace, process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert said.count("stopped and saved at step") == 1, said
+    assert not (workplace / "models").exists()
+    alone = start(workplace)
+    _, said = alone.communicate(timeout=100)
+    assert alone.returncode == 0, said
+    assert "resuming at step" in said
+    card = read_card(workplace / "models" / KEY)
+    assert (card.steps, card.images_seen) == (3000, 3000 * 8)
 
 
 def test_a_wrong_cell_is_one_line_and_exit_code_78(workplace):

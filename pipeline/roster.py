@@ -1,0 +1,109 @@
+"""Owns the roster as a list: what each entry is, how large its networks are, and how that is printed."""
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gan.config import Params, Recipe
+from gan.contract import ImageShape
+from gan.errors import ConfigError
+from pipeline.stage import check_dataset
+
+# Entries beside the roster's: the paper's numbers, an ancestor's, and experiments as they were coded.
+EXTRA = ("_paper", "_seed", "_as_coded")
+MAX_SIDE, MAX_CHANNELS = 1024, 16
+INDENT = "    "
+
+
+def parse_image(text: str) -> ImageShape:
+    """Read a shape such as 3x64x64: channels, height, width. Raises ConfigError for any other text."""
+    found = re.fullmatch(r"([0-9]{1,4})x([0-9]{1,4})x([0-9]{1,4})", text)
+    shape = ImageShape(*map(int, found.groups())) if found else None
+    if shape is None or not (1 <= shape.channels <= MAX_CHANNELS and 1 <= min(shape[1:])):
+        raise ConfigError(f"--image: {text!r} is no shape; write CHANNELSxHEIGHTxWIDTH, such as 3x64x64")
+    if max(shape[1:]) > MAX_SIDE:
+        raise ConfigError(f"--image: {text} is too large; sides go up to {MAX_SIDE}")
+    return shape
+
+
+def choose_dataset(params: Params, dataset: str | None, image: ImageShape | None) -> str:
+    """Return the data set whose recipes are listed: the named one, one of this shape, or the selected one.
+
+    Raises ConfigError for a name that isn't configured, or has no recipes.
+    """
+    if dataset is None and image is not None:
+        fitting = [name for name in params.recipes if _has_shape(params, name, image)]
+        dataset = fitting[0] if fitting else None
+    name = check_dataset(dataset or params.select.datasets[0], params)
+    if name not in params.recipes:
+        raise ConfigError(f"{name} has no recipes; data sets with recipes are {', '.join(params.recipes)}")
+    return name
+
+
+def _has_shape(params: Params, dataset: str, image: ImageShape) -> bool:
+    return dataset in params.datasets and params.datasets[dataset].shape == image
+
+
+def describe_roster(
+    params: Params, dataset: str, image: ImageShape | None = None, *, extra: bool = False
+) -> list[dict[str, Any]]:
+    """Describe each entry of a data set, its networks sized for `image` (default: the data set's images).
+
+    `extra` adds the entries that are named by a suffix of EXTRA. Nothing is allocated: networks are
+    built on torch's meta device. Raises ConfigError naming the entry whose networks can't make the shape.
+    """
+    shape = image or params.datasets[dataset].shape
+    entries = params.recipes[dataset].items()
+    return [_describe(name, recipe, shape) for name, recipe in entries if extra or not name.endswith(EXTRA)]
+
+
+def _describe(name: str, recipe: Recipe, shape: ImageShape) -> dict[str, Any]:
+    from gan.generator import count_parameters
+
+    method = recipe.method
+    try:
+        generator, critic = count_parameters(method, shape)
+    except ConfigError as error:
+        raise ConfigError(f"{name} can't make images of {'x'.join(map(str, shape))}: {error}") from error
+    return {
+        "name": name,
+        "kind": method.kind,
+        "profile": recipe.profile,
+        "paper": method.paper,
+        "loss": method.loss,
+        "networks": method.networks.summary,
+        "generator_parameters": generator,
+        "critic_parameters": critic,
+        "critic_steps": getattr(method, "critic_steps", 1),
+        "batch_size": method.batch_size,
+        "steps": dict(recipe.steps),
+    }
+
+
+def roster_lines(rows: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
+    """Write the roster for reading: a line of numbers for each entry, below it what it is, wrapped."""
+    table = [("entry", "profile", "generator", "critic", "critic steps", "batch", "quick", "full")]
+    table += [
+        (
+            row["name"],
+            row["profile"],
+            f"{row['generator_parameters']:,}",
+            f"{row['critic_parameters']:,}",
+            str(row["critic_steps"]),
+            str(row["batch_size"]),
+            *(f"{row['steps'][budget]:,}" if budget in row["steps"] else "–" for budget in ("quick", "full")),
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for index, line in enumerate(table):
+        words = [text.ljust(widths[n]) if n < 2 else text.rjust(widths[n]) for n, text in enumerate(line)]
+        yield "  ".join(words).rstrip()
+        if index:
+            row = rows[index - 1]
+            kind = f"kind {row['kind']}; " if row["kind"] != row["name"] else ""
+            for text in (f"{kind}{row['loss']}", f"{row['networks']}; {row['paper']}"):
+                yield from textwrap.wrap(
+                    text, width, initial_indent=INDENT, subsequent_indent=INDENT, break_long_words=False
+                )
