@@ -21,6 +21,13 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable")
 
 
+def epoch_flips(count: int, seed: int, epoch: int) -> NDArray[np.bool_]:
+    """Which of `count` images are seen mirrored in this epoch, by index: half of them, on average."""
+    # A third word keeps the stream apart from the one that shuffles.
+    bits = np.random.Philox(np.random.SeedSequence([seed, epoch, 1])).random_raw(count)
+    return (bits >> 63).astype(np.bool_)
+
+
 def endless_batches(
     store: ImageStore,
     batch_size: int,
@@ -29,11 +36,16 @@ def endless_batches(
     start: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    flip: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Iterator[Tensor]:
     """Batches number `start`, `start` + 1, ...: float32 (batch_size / world_size, C, H, W) in [-1, 1].
 
     batch_size: images of one batch over all ranks, so that a recipe means the same on any number of
     processes; rank r takes the r-th of world_size equal slices.
+    flip: mirror each image left to right with probability 1/2; which, is a function of seed, epoch and
+    index alone.
+    device: where the batches are; bytes travel there and become numbers there.
     Each epoch goes through the images once, without its last partial batch.
     Raises ConfigError, at the call, for a split smaller than one batch and for a batch that the ranks
     can't share equally.
@@ -47,21 +59,35 @@ def endless_batches(
             f"batch_size {batch_size} can't be shared by {world_size} processes; "
             f"take a multiple of {world_size}"
         )
-    return _batches(store, batch_size, seed, start, rank, batch_size // world_size)
+    share = batch_size // world_size
+    return _batches(store, batch_size, seed, start, rank, share, flip, torch.device(device))
 
 
 def _batches(
-    store: ImageStore, batch_size: int, seed: int, start: int, rank: int, share: int
+    store: ImageStore,
+    batch_size: int,
+    seed: int,
+    start: int,
+    rank: int,
+    share: int,
+    flip: bool,
+    device: torch.device,
 ) -> Iterator[Tensor]:
     epoch, position = divmod(start, len(store) // batch_size)
     while True:
         order = epoch_order(len(store), seed, epoch)
+        flips = epoch_flips(len(store), seed, epoch) if flip else None
         for batch in range(position, len(store) // batch_size):
             begin = batch * batch_size + rank * share
-            yield _normalised(store.read(order[begin : begin + share]))
+            chosen = order[begin : begin + share]
+            images = store.read(chosen)
+            if flips is not None:
+                mirrored = flips[chosen]
+                images[mirrored] = images[mirrored, ..., ::-1]
+            yield _normalised(torch.from_numpy(images).to(device))
         epoch, position = epoch + 1, 0
 
 
-def _normalised(images: NDArray[np.uint8]) -> Tensor:
+def _normalised(images: Tensor) -> Tensor:
     """uint8 (N, C, H, W) -> float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
-    return torch.from_numpy(images).to(torch.float32).div_(127.5).sub_(1.0)
+    return images.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan.contract import ImageShape
-from gan.data.batches import endless_batches, epoch_order
+from gan.data.batches import endless_batches, epoch_flips, epoch_order
 from gan.data.image_store import ImageStore, write_store
 from gan.errors import ConfigError
 
@@ -106,3 +106,64 @@ def test_a_split_smaller_than_one_batch_is_refused_at_once(numbered):
 def test_a_batch_that_the_ranks_cannot_share_is_refused(numbered):
     with pytest.raises(ConfigError, match="batch_size 5 can't be shared by 2 processes"):
         endless_batches(numbered, 5, seed=0, world_size=2)
+
+
+@pytest.fixture(scope="module")
+def sloped(tmp_path_factory) -> ImageStore:
+    """Forty images of two rows and three columns: number, 100, 200 in each row."""
+    path: Path = tmp_path_factory.mktemp("sloped") / "sloped.lmdb"
+    write_store(
+        path,
+        ((np.tile(np.array([i, 100, 200], np.uint8), (1, 2, 1)), 0) for i in range(40)),
+        image=ImageShape(1, 2, 3),
+        splits={"train": (0, 40)},
+        recipe={},
+    )
+    return ImageStore(path, "train")
+
+
+def flipped_numbers(batch):
+    """Number of each image, and whether it came mirrored; both rows must agree."""
+    values = ((batch + 1) * 127.5).round().int()[:, 0]
+    assert torch.equal(values[:, 0], values[:, 1])
+    mirrored = values[:, 0, 0] == 200
+    found = torch.where(mirrored[:, None], values[:, 0].flip(1), values[:, 0])
+    assert torch.equal(found[:, 1:], torch.tensor([100, 200], dtype=torch.int32).expand(len(found), 2))
+    return list(zip(found[:, 0].tolist(), mirrored.tolist(), strict=True))
+
+
+def test_a_flip_mirrors_half_of_the_images_and_changes_neither_order_nor_pixels(sloped):
+    whole = [
+        flipped_numbers(batch)
+        for batch in itertools.islice(endless_batches(sloped, 8, seed=1, flip=True), 50)
+    ]
+    plain = [flipped_numbers(batch) for batch in itertools.islice(endless_batches(sloped, 8, seed=1), 50)]
+
+    assert [[n for n, _ in batch] for batch in whole] == [[n for n, _ in batch] for batch in plain]
+    share = np.mean([mirrored for batch in whole for _, mirrored in batch])
+    assert 0.4 < share < 0.6  # of 400; 0.5 +- 0.025
+    assert not any(mirrored for batch in plain for _, mirrored in batch)
+
+
+def test_flips_belong_to_seed_epoch_and_index_whoever_reads_and_from_where(sloped):
+    def batches(**options):
+        return [
+            flipped_numbers(batch)
+            for batch in itertools.islice(endless_batches(sloped, 8, seed=1, flip=True, **options), 6)
+        ]
+
+    whole = batches()
+    assert batches(start=3)[:3] == whole[3:]
+    shares = [batches(rank=rank, world_size=2) for rank in range(2)]
+    assert [sum(parts, []) for parts in zip(*shares, strict=True)] == whole
+
+
+def test_the_flips_of_a_seed_stay_for_ever_and_differ_between_epochs():
+    assert epoch_flips(12, 0, 0).astype(int).tolist() == [1, 0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1]
+    assert epoch_flips(64, 0, 0).tolist() != epoch_flips(64, 0, 1).tolist()
+
+
+def test_batches_are_made_on_the_device_that_is_asked_for(numbered):
+    batch = next(endless_batches(numbered, 5, seed=0, device="meta"))
+
+    assert (batch.device.type, batch.dtype, batch.shape) == ("meta", torch.float32, (5, 1, 1, 1))

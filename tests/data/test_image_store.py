@@ -10,7 +10,7 @@ import pytest
 
 from gan.contract import ImageShape
 from gan.data import image_store
-from gan.data.image_store import ImageStore, manifest_path, write_store
+from gan.data.image_store import ImageStore, Record, Skipped, manifest_path, write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, write_json
 
@@ -115,6 +115,118 @@ def test_a_store_of_many_write_transactions_keeps_every_record(tmp_path):
     )
 
     np.testing.assert_array_equal(ImageStore(path, "train").read(range(count)), pixels)
+
+
+def test_large_records_fill_smaller_transactions_and_equal_bytes_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_store, "BATCH_BYTES", 100)  # three records of 32 bytes
+    few = build(tmp_path / "few.lmdb")
+    again = build(tmp_path / "again.lmdb")
+
+    assert few.read_bytes() == again.read_bytes()
+    assert ImageStore(few, "test").read_labels([5]).tolist() == [26]
+
+
+NAMES = [f"trait_{i}" for i in range(11)]  # two bytes of bits
+
+
+def traits(number):
+    """Attribute j of record i is bit j of i."""
+    return [bool(number >> j & 1) for j in range(11)]
+
+
+def build_with_traits(path, count=30, splits=SPLITS):
+    write_store(
+        path,
+        (Record(pixels, label, traits(i)) for i, (pixels, label) in enumerate(records(count))),
+        image=SHAPE,
+        splits=splits,
+        recipe={},
+        attributes=NAMES,
+    )
+    return path
+
+
+def test_attributes_come_back_beside_labels_and_pixels(tmp_path, store):
+    test = ImageStore(build_with_traits(tmp_path / "faces.lmdb"), "test")
+
+    assert test.attributes == NAMES
+    assert test.read_attributes([5, 0]).tolist() == [traits(29), traits(24)]
+    assert test.read_attributes([5, 0]).dtype == np.bool_
+    assert test.read_labels([5, 0]).tolist() == [26, 21]
+    np.testing.assert_array_equal(test.read(range(6)), ImageStore(store, "test").read(range(6)))
+    assert test.digest != ImageStore(store, "test").digest
+
+
+def test_a_store_without_attributes_has_none(store):
+    train = ImageStore(store, "train")
+
+    assert train.attributes == []
+    assert train.read_attributes([0, 1]).shape == (2, 0)
+
+
+def test_a_changed_attribute_shows_in_the_crc(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_store, "HASHED_BYTES", 0)
+    monkeypatch.setattr(image_store, "SAMPLED", 2)
+    path = build_with_traits(tmp_path / "faces.lmdb")
+    content = bytearray(path.read_bytes())
+    content[content.index(bytes(range(7, 31))) - 1] ^= 0x20  # the last bits before the pixels of record 7
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match="record 7 is changed"):
+        ImageStore(path, "train").read_attributes([7])
+
+
+def test_a_record_with_too_few_attributes_is_refused(tmp_path):
+    with pytest.raises(DataError, match="record 0 has 0 attributes, the store 11"):
+        write_store(
+            tmp_path / "faces.lmdb",
+            records(),
+            image=SHAPE,
+            splits=SPLITS,
+            recipe={},
+            attributes=NAMES,
+        )
+
+
+def build_with_holes(path, holes, skipped=()):
+    write_store(
+        path,
+        (None if i in holes else record for i, record in enumerate(records())),
+        image=SHAPE,
+        splits=SPLITS,
+        recipe={"split": "by hand"},
+        skipped=skipped,
+    )
+    return path
+
+
+def test_a_record_left_out_closes_its_gap_in_its_split(tmp_path):
+    skipped = [Skipped(name="a.jpg", reason="truncated"), Skipped(name="b.jpg", reason="empty")]
+    path = build_with_holes(tmp_path / "holes.lmdb", {3, 24}, skipped)
+
+    assert (len(ImageStore(path, "train")), len(ImageStore(path, "validation"))) == (19, 4)
+    assert ImageStore(path, "train").read_labels([2, 3]).tolist() == [-1, 1]  # records 2 and 4
+    assert ImageStore(path, "test").read_labels(range(5)).tolist() == [22, 23, 24, 25, 26]
+    assert read_json(manifest_path(path))["skipped"][0] == {"name": "a.jpg", "reason": "truncated"}
+
+
+def test_leaving_a_record_out_gives_the_digest_of_a_store_without_it(tmp_path):
+    holes = build_with_holes(tmp_path / "holes.lmdb", {3})
+    write_store(
+        tmp_path / "without.lmdb",
+        (record for i, record in enumerate(records()) if i != 3),
+        image=SHAPE,
+        splits={"train": (0, 19), "validation": (19, 23), "test": (23, 29)},
+        recipe={"split": "by hand"},
+    )
+
+    assert ImageStore(holes, "train").digest == ImageStore(tmp_path / "without.lmdb", "train").digest
+
+
+def test_a_split_of_which_nothing_is_left_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="every record of validation was left out"):
+        build_with_holes(tmp_path / "holes.lmdb", {20, 21, 22, 23})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("count", [29, 31])
@@ -306,6 +418,26 @@ def test_a_pickled_store_reads_in_another_process(store):
     )
 
     assert found.stdout.decode().strip() == "[0, -2]"
+
+
+def test_an_open_store_reads_in_spawned_processes(store):
+    train = ImageStore(store, "train")
+    train.read([0])
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.map(train.read_labels, [[i] for i in range(20)])
+
+    assert [labels.tolist() for labels in found] == [[i - 3] for i in range(20)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_while_a_thread_opens_a_store_leaves_the_child_able_to_read(store):
+    train = ImageStore(store, "train")
+    with image_store._opening:  # what the other thread holds
+        child = multiprocessing.get_context("fork").Process(target=train.read, args=([0],))
+        child.start()
+        child.join(20)
+
+    assert child.exitcode == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
