@@ -9,18 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gan.contract import AdamParams, ImageShape, StrictModel, TrainParams
+from gan.data.convert import Plan
+from gan.data.pixels import CropName
+from gan.data.sources import Layout
 from gan.errors import ConfigError
 from gan.variants import Variant
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Budget = Literal["smoke", "quick", "full"]
+SplitRule = Literal["every_fifth_is_test", "last_5000_are_validation", "stacked", "as_published"]
 
 
 class SelectParams(StrictModel):
@@ -50,15 +54,29 @@ class EvaluateParams(StrictModel):
 
 
 class DatasetParams(StrictModel):
-    """What a data set's images look like after conversion, and how it is split."""
+    """What a data set's images look like after conversion, and how they come from the raw files."""
 
     image: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]
-    split: Literal["every_fifth_is_test", "last_5000_are_validation", "official"]
+    layout: Layout = "idx"  # of the raw files
+    split: SplitRule = "as_published"
+    crop: CropName = "exact"  # how a picture of any size becomes one of `image`
+    max_bad: NonNegativeInt = 0  # pictures that may be left out; each is listed in the store's manifest
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> "DatasetParams":
+        if (self.layout == "idx") == (self.split == "as_published"):
+            raise ValueError("layout idx needs a split rule, the others have the split that is published")
+        return self
 
     @property
     def shape(self) -> ImageShape:
         """Channels, height, width."""
         return ImageShape(*self.image)
+
+    @property
+    def plan(self) -> Plan:
+        """How the data set is converted."""
+        return Plan(self.shape, self.layout, self.split, self.crop, self.max_bad)
 
 
 class Recipe(StrictModel):

@@ -1,5 +1,6 @@
 """Stage `convert`: raw files of a data set -> one store of uniform records, equal bytes for equal files."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,7 @@ from rich.progress import track
 from gan.config import Params
 from gan.data.convert import convert
 from gan.data.image_store import write_store
+from gan.errors import ConfigError
 from pipeline.stage import check_dataset, run_stage
 
 Item = TypeVar("Item")
@@ -18,16 +20,27 @@ Item = TypeVar("Item")
 def main(params: Params, argument: str) -> None:
     """Convert data/raw/DATASET to data/lmdb/DATASET.lmdb and its manifest DATASET.json."""
     name = check_dataset(argument, params)
-    dataset = params.datasets[name]
-    conversion = convert(Path("data/raw") / name, dataset.split, dataset.shape)
-    count = max(end for _, end in conversion.splits.values())
-    write_store(
-        Path("data/lmdb") / f"{name}.lmdb",
-        _shown(conversion.records, count, name),
-        image=conversion.image,
-        splits=conversion.splits,
-        recipe=conversion.recipe,
-    )
+    with convert(Path("data/raw") / name, params.datasets[name].plan, processes=_processes()) as conversion:
+        count = max(end for _, end in conversion.splits.values())
+        write_store(
+            Path("data/lmdb") / f"{name}.lmdb",
+            _shown(conversion.records, count, name),
+            image=conversion.image,
+            splits=conversion.splits,
+            recipe=conversion.recipe,
+            attributes=conversion.attributes,
+            skipped=conversion.skipped,
+        )
+
+
+def _processes() -> int:
+    """How many processes decode: GANTRY_PROCESSES, or as many as this one has cores."""
+    given = os.environ.get("GANTRY_PROCESSES", "")
+    if not given:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(f"GANTRY_PROCESSES is {given!r}; give a number from 1 on")
+    return int(given)
 
 
 def _shown(records: Iterable[Item], count: int, name: str) -> Iterator[Item]:

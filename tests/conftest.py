@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gan.contract import ImageShape
-from gan.data.convert import read_digits
+from gan.data.digits import read_digits
 from gan.data.image_store import write_store
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ import torch
 
 from gan.config import load_params
 from gan.contract import AdamParams, ImageShape
-from gan.data.convert import read_digits
+from gan.data.digits import read_digits
 from gan.errors import ConfigError, DataError
 from gan.mnistnet import accuracy, extract, load_mnistnet, new_mnistnet, save_mnistnet, train_mnistnet
 

@@ -1,39 +1,39 @@
-"""Owns the way from raw files to records of a store: MNIST's IDX format, and which record is in which split.
+"""Owns the way from raw files to the records of a store: streamed, in any number of processes.
 
-Loads no torch. Records come in the order train, validation, test.
+Loads no torch, but in the processes that decode. Equal raw files give equal records in the same order,
+however many processes work on them.
 """
 
-import gzip
-import hashlib
-import math
-import struct
-import zlib
-from collections.abc import Callable, Iterator
+import importlib.metadata
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gan.contract import ImageShape
+from gan.data.digits import SPLIT_RULES, Digits
+from gan.data.image_store import Record, Skipped
+from gan.data.pixels import BadImage, CropName, Pixels, check_crop, decode, fit
+from gan.data.sources import Layout, Picture, Source, open_source
+from gan.data.workers import ordered_map
 from gan.errors import ConfigError, DataError
 
-IMAGES_MAGIC = 0x0803  # unsigned bytes, 3 axes
-LABELS_MAGIC = 0x0801  # unsigned bytes, 1 axis
-CLASSES = 10
-VALIDATION = 5000
-LARGEST = 2**31  # bytes of content that a header may announce
+CHUNK = 64  # pictures that a process gets at a time
+DECODERS = ("pillow", "torch", "torchvision")
 
-Record = tuple[NDArray[np.uint8], int]
 Splits = dict[str, tuple[int, int]]
 
 
-class Digits(NamedTuple):
-    """Images and labels of one file, or of a part of it."""
+class Plan(NamedTuple):
+    """How a data set is to be converted."""
 
-    images: NDArray[np.uint8]  # (N, 1, H, W)
-    labels: NDArray[np.uint8]  # (N,)
-    sources: dict[str, str]  # file name -> SHA-256 of its uncompressed content
+    image: ImageShape
+    layout: Layout = "idx"
+    split: str = "as_published"
+    crop: CropName = "exact"
+    max_bad: int = 0  # pictures that may be left out
 
 
 class Conversion(NamedTuple):
@@ -42,120 +42,99 @@ class Conversion(NamedTuple):
     image: ImageShape
     splits: Splits
     recipe: dict[str, Any]
-    records: Iterator[Record]
+    records: Iterator[Record | None]  # None for a picture that is left out
+    attributes: list[str]
+    skipped: list[Skipped]  # grows while the records are read
 
 
-def read_idx(path: Path, magic: int) -> tuple[NDArray[np.uint8], str]:
-    """Read a gzipped IDX file of unsigned bytes: the array and the SHA-256 of the uncompressed content.
+@contextmanager
+def convert(folder: Path, plan: Plan, *, processes: int = 1) -> Iterator[Conversion]:
+    """Open the raw files of a data set and lay out its records, which are read while the block runs.
 
-    yann.lecun.com/exdb/mnist, "the IDX file format": a magic number whose last byte counts the axes,
-    the length of each axis (all big-endian), then the bytes.
-    Raises DataError for another format, and for one byte too few or too many.
+    Raises DataError for files that are broken or hostile, and for more bad pictures than allowed;
+    ConfigError when the plan can't give images of its shape.
     """
-    axes = magic & 0xFF
-    header_size = 4 * (1 + axes)
-    try:
-        with gzip.open(path) as stream:
-            header = stream.read(header_size)
-            if len(header) < header_size:
-                raise DataError(f"{path}: ends within the IDX header; {_remedy(path)}")
-            found, *shape = struct.unpack(f">{1 + axes}I", header)
-            if found != magic:
-                raise DataError(
-                    f"{path}: magic number 0x{found:08x}, expected 0x{magic:08x}; {_remedy(path)}"
-                )
-            size = math.prod(shape)
-            if size > LARGEST:
-                raise DataError(f"{path}: announces {size} bytes, more than {LARGEST}; {_remedy(path)}")
-            content = stream.read(size + 1)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; {_remedy(path)}") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); {_remedy(path)}") from error
-    if len(content) != size:
-        relation = "more" if len(content) > size else f"{len(content)}"
-        raise DataError(f"{path}: announces {size} bytes of {shape}, holds {relation}; {_remedy(path)}")
-    return np.frombuffer(content, np.uint8).reshape(shape), hashlib.sha256(header + content).hexdigest()
+    if plan.layout == "idx":
+        yield _convert_digits(folder, plan)
+        return
+    check_crop(plan.crop, plan.image)
+    with ExitStack() as stack:
+        source = open_source(plan.layout, folder, stack)
+        skipped: list[Skipped] = []
+        recipe = {
+            "layout": plan.layout,
+            "crop": plan.crop,
+            "source": source.origin,
+            "versions": {name: importlib.metadata.version(name) for name in DECODERS},
+        }
+        records = _records(source, plan, processes, skipped, folder)
+        yield Conversion(plan.image, _bounds(source.counts), recipe, records, source.attributes, skipped)
 
 
-def _remedy(path: Path) -> str:
-    return f"run 'dvc repro -f download@{path.parent.name}'"
+def _bounds(counts: dict[str, int]) -> Splits:
+    ends = list(itertools.accumulate(counts.values()))
+    return {name: (end - counts[name], end) for name, end in zip(counts, ends, strict=True)}
 
 
-def read_digits(folder: Path, prefix: str) -> Digits:
-    """Read `<prefix>images-idx3-ubyte.gz` and its labels. Raises DataError when one doesn't fit the other."""
-    image_path, label_path = (folder / f"{prefix}{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
-    images, image_digest = read_idx(image_path, IMAGES_MAGIC)
-    labels, label_digest = read_idx(label_path, LABELS_MAGIC)
-    if len(images) != len(labels):
-        raise DataError(
-            f"{label_path}: {len(labels)} labels for the {len(images)} images of {image_path.name}; "
-            f"{_remedy(label_path)}"
-        )
-    wrong = np.flatnonzero(labels >= CLASSES)
-    if len(wrong):
-        raise DataError(
-            f"{label_path}: label {wrong[0]} is {labels[wrong[0]]}, digits are 0 to 9; {_remedy(label_path)}"
-        )
-    sources = {image_path.stem: image_digest, label_path.stem: label_digest}
-    return Digits(images[:, None], labels, sources)  # (N, H, W) -> (N, 1, H, W)
-
-
-def every_fifth_is_test(folder: Path) -> dict[str, Digits]:
-    """Record i is test when i % 5 == 4, else train: a file sorted by class keeps its proportions."""
-    digits = read_digits(folder, "")
-    test = np.arange(len(digits.labels)) % 5 == 4
-    return {"train": _select(digits, ~test), "test": _select(digits, test)}
-
-
-def last_5000_are_validation(folder: Path) -> dict[str, Digits]:
-    """MNIST's files: the last 5,000 of `train-` are validation, `t10k-` is test."""
-    digits = read_digits(folder, "train-")
-    if len(digits.labels) <= VALIDATION:
-        raise DataError(
-            f"{folder}: {len(digits.labels)} train images, more than {VALIDATION} are needed; "
-            f"{_remedy(folder / 'train')}"
-        )
-    validation = np.arange(len(digits.labels)) >= len(digits.labels) - VALIDATION
-    return {
-        "train": _select(digits, ~validation),
-        "validation": _select(digits, validation),
-        "test": read_digits(folder, "t10k-"),
-    }
-
-
-def _select(digits: Digits, chosen: NDArray[np.bool_]) -> Digits:
-    return digits._replace(images=digits.images[chosen], labels=digits.labels[chosen])
-
-
-SPLIT_RULES: dict[str, Callable[[Path], dict[str, Digits]]] = {
-    "every_fifth_is_test": every_fifth_is_test,
-    "last_5000_are_validation": last_5000_are_validation,
-}
-
-
-def convert(folder: Path, split_rule: str, image: ImageShape) -> Conversion:
-    """Read the raw files of a data set and lay out its records.
-
-    Raises DataError for files that are broken, ConfigError when their images don't have the shape `image`.
-    """
-    parts = SPLIT_RULES[split_rule](folder)
-    splits: Splits = {}
-    end = 0
-    for name, digits in parts.items():
-        found = ImageShape(*digits.images.shape[1:])
-        if found != image:
-            raise ConfigError(
-                f"datasets.{folder.name}.image is {list(image)}, the files in {folder} hold {list(found)}; "
-                "correct params.yaml"
-            )
-        splits[name] = (end, end + len(digits.labels))
-        end = splits[name][1]
-    sources = {name: digest for digits in parts.values() for name, digest in digits.sources.items()}
-    return Conversion(image, splits, {"split": split_rule, "sources": sources}, _records(parts))
-
-
-def _records(parts: dict[str, Digits]) -> Iterator[Record]:
+def _convert_digits(folder: Path, plan: Plan) -> Conversion:
+    parts = SPLIT_RULES[plan.split](folder)
     for digits in parts.values():
-        for pixels, label in zip(digits.images, digits.labels, strict=True):
-            yield pixels, int(label)
+        if digits.shape != plan.image:
+            raise ConfigError(
+                f"datasets.{folder.name}.image is {list(plan.image)}, the files in {folder} hold "
+                f"{list(digits.shape)}; correct params.yaml"
+            )
+    sources = {name: digest for digits in parts.values() for name, digest in digits.sources.items()}
+    splits = _bounds({name: len(digits.labels) for name, digits in parts.items()})
+    return Conversion(plan.image, splits, {"split": plan.split, "sources": sources}, _digits(parts), [], [])
+
+
+def _digits(parts: dict[str, Digits]) -> Iterator[Record]:
+    for digits in parts.values():
+        yield from digits.records()
+
+
+def _records(
+    source: Source, plan: Plan, processes: int, skipped: list[Skipped], folder: Path
+) -> Iterator[Record | None]:
+    """Yield a record, or None, for each picture of a source."""
+    waiting: list[list[Picture]] = []
+
+    def chunks() -> Iterator[list[bytes | Pixels]]:
+        while chunk := list(itertools.islice(source.pictures, CHUNK)):
+            # Only what is needed beside the pixels is kept until they come back.
+            waiting.append([picture._replace(content=b"") for picture in chunk])
+            yield [picture.content for picture in chunk]
+
+    work = partial(make_records, crop=plan.crop, image=plan.image)
+    for results in ordered_map(work, chunks(), processes):
+        for picture, result in zip(waiting.pop(0), results, strict=True):
+            if isinstance(result, str):
+                skipped.append(Skipped(name=picture.name, reason=result))
+                if len(skipped) > plan.max_bad:
+                    raise DataError(
+                        f"{folder}: picture {picture.name} {result}; {len(skipped)} bad in all, "
+                        f"datasets.{folder.name}.max_bad allows {plan.max_bad}"
+                    )
+                yield None
+            else:
+                yield Record(result, picture.label, picture.attributes)
+
+
+def make_records(contents: list[bytes | Pixels], *, crop: CropName, image: ImageShape) -> list[Pixels | str]:
+    """Decode, crop and resize pictures; a bad one gives the reason instead of its pixels."""
+    results: dict[int, Pixels | str] = {}
+    decoded: dict[int, Pixels] = {}
+    for number, content in enumerate(contents):
+        try:
+            picture = decode(content, image.channels) if isinstance(content, bytes) else content
+        except BadImage as fault:
+            results[number] = str(fault)
+            continue
+        if picture.shape[0] != image.channels:
+            results[number] = f"has {picture.shape[0]} channels, the store {image.channels}"
+        else:
+            decoded[number] = picture
+    for number, fitted in zip(decoded, fit(list(decoded.values()), crop, image), strict=True):
+        results[number] = str(fitted) if isinstance(fitted, BadImage) else fitted
+    return [results[number] for number in range(len(contents))]

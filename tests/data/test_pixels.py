@@ -1,0 +1,161 @@
+"""What may stand in an archive of pictures, and what becomes of it."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan.data.pixels import BadImage, decode
+
+RED = np.zeros((20, 30, 3), np.uint8) + np.array([200, 30, 60], np.uint8)
+
+
+def saved(image, format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def picture(mode="RGB"):
+    return Image.fromarray(RED).convert(mode)
+
+
+def with_alpha(alpha):
+    return Image.fromarray(np.dstack([RED, np.full((20, 30), alpha, np.uint8)]))
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    return saved(picture(), "JPEG", exif=exif)
+
+
+def huge_png():
+    """A PNG that announces 30,000 x 30,000 pixels and holds few."""
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+def huge_jpeg():
+    good = bytearray(saved(picture(), "JPEG"))
+    at = good.index(b"\xff\xc0") + 5
+    good[at : at + 4] = struct.pack(">HH", 30_000, 30_000)
+    return bytes(good)
+
+
+GOOD = {
+    "jpeg": (lambda: saved(picture(), "JPEG", quality=95), (200, 30, 60)),
+    "progressive jpeg": (lambda: saved(picture(), "JPEG", quality=95, progressive=True), (200, 30, 60)),
+    "grey jpeg": (lambda: saved(picture("L"), "JPEG", quality=95), (84, 84, 84)),
+    "cmyk jpeg": (lambda: saved(picture("CMYK"), "JPEG", quality=95), (200, 30, 60)),
+    "png": (lambda: saved(picture(), "PNG"), (200, 30, 60)),
+    "grey png": (lambda: saved(picture("L"), "PNG"), (84, 84, 84)),
+    "palette png": (lambda: saved(picture("P"), "PNG"), (204, 51, 51)),
+    "bilevel png": (lambda: saved(Image.new("1", (30, 20), 1), "PNG"), (255, 255, 255)),
+    "opaque png": (lambda: saved(with_alpha(255), "PNG"), (200, 30, 60)),
+    "transparent png": (lambda: saved(with_alpha(0), "PNG"), (255, 255, 255)),
+    "grey alpha png": (lambda: saved(with_alpha(0).convert("LA"), "PNG"), (255, 255, 255)),
+    "webp": (lambda: saved(picture(), "WEBP", lossless=True), (200, 30, 60)),
+    "transparent webp": (lambda: saved(with_alpha(0), "WEBP", lossless=True, exact=True), (255, 255, 255)),
+}
+BAD = {
+    "empty": (lambda: b"", "is empty"),
+    "page": (lambda: b"\n<!DOCTYPE html>", "but a web page"),
+    "gif": (lambda: saved(picture(), "GIF"), "no JPEG, PNG or WebP"),
+    "bmp": (lambda: saved(picture(), "BMP"), "no JPEG, PNG or WebP"),
+    "tiff": (lambda: saved(picture(), "TIFF"), "no JPEG, PNG or WebP"),
+    "16 bits": (lambda: saved(Image.fromarray(np.zeros((20, 30), np.uint16)), "PNG"), "more than 8 bits"),
+    "animated webp": (
+        lambda: saved(picture(), "WEBP", save_all=True, append_images=[Image.new("RGB", (30, 20))]),
+        "is an animation",
+    ),
+    "animated png": (
+        lambda: saved(picture(), "PNG", save_all=True, append_images=[Image.new("RGB", (30, 20))]),
+        "is an animation",
+    ),
+    "huge png": (huge_png, "has 30000x30000 pixels|decompression bomb"),
+    "huge jpeg": (huge_jpeg, "has 30000x30000 pixels|decompression bomb"),
+    "jpeg of nothing": (lambda: b"\xff\xd8\xff\xd9", "can't be decoded"),
+    "png of nothing": (lambda: b"\x89PNG\r\n\x1a\n", "can't be decoded"),
+    "webp of nothing": (lambda: b"RIFF\0\0\0\0WEBP", "can't be decoded"),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_picture_of_one_colour_keeps_it_whatever_it_is_encoded_in(kind):
+    make, colour = GOOD[kind]
+    pixels = decode(make(), 3)
+
+    assert (pixels.shape, pixels.dtype) == ((3, 20, 30), np.uint8)
+    assert np.abs(pixels[:, 10, 15].astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_ordinary_picture_is_refused_with_a_reason(kind):
+    make, reason = BAD[kind]
+    with pytest.raises(BadImage, match=reason):
+        decode(make(), 3)
+
+
+def test_a_picture_is_turned_as_its_exif_says():
+    assert decode(turned(), 3).shape == (3, 30, 20)
+
+
+def test_one_channel_is_pillows_luminance():
+    found = decode(saved(picture(), "PNG"), 1)
+
+    assert found.shape == (1, 20, 30)
+    assert set(found.flatten().tolist()) == {84}  # 0.299 * 200 + 0.587 * 30 + 0.114 * 60
+
+
+@pytest.mark.parametrize(
+    "options", [{"quality": 75}, {"quality": 95, "subsampling": 0}, {"progressive": True}]
+)
+def test_both_jpeg_decoders_give_the_same_pixels(make_photograph, options):
+    for seed in range(10):
+        value = saved(make_photograph(seed, 178, 218), "JPEG", **options)
+        expected = np.asarray(Image.open(io.BytesIO(value))).transpose(2, 0, 1)
+        np.testing.assert_array_equal(decode(value, 3), expected)
+
+
+def test_without_torchvisions_decoder_pillow_gives_the_pixels(make_photograph, monkeypatch):
+    import torchvision.io
+
+    value = saved(make_photograph(0, 178, 218), "JPEG")
+    expected = decode(value, 3)
+    monkeypatch.delattr(torchvision.io, "decode_jpeg")
+
+    np.testing.assert_array_equal(decode(value, 3), expected)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_every_truncation_is_refused(make_photograph, format):
+    value = saved(make_photograph(1, 60, 50), format)
+    for size in range(0, len(value) - 2, 97):
+        with pytest.raises(BadImage):
+            decode(value[:size], 3)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_no_mutation_raises_anything_else(make_photograph, format):
+    value = saved(make_photograph(1, 60, 50), format)
+    rng = np.random.default_rng(0)
+    for _ in range(700):
+        content = bytearray(value)
+        for position in rng.integers(0, rng.choice([60, len(content)]), rng.integers(1, 5)):
+            content[position] = rng.integers(256)
+        try:
+            pixels = decode(bytes(content), 3)
+        except BadImage:
+            continue
+        assert pixels.shape[0] == 3
