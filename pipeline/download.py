@@ -4,7 +4,15 @@ import os
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from gan.config import Params
 from gan.data.download import fetch, find_entry, read_manifest
@@ -18,15 +26,21 @@ def main(params: Params, argument: str) -> None:
     name = check_dataset(argument, params)
     entry = find_entry(read_manifest(MANIFEST), name, MANIFEST)
     folder = Path("data/raw") / name
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as progress:
         for file in entry.files:
             task = progress.add_task(file.name, total=file.bytes)
 
             def show(received: int, task: TaskID = task) -> None:
                 progress.update(task, completed=received)
 
-            path = fetch(file, folder, mirror=os.environ.get("GANTRY_MIRROR", ""), report=show)
+            path = fetch(
+                file,
+                folder,
+                mirror=os.environ.get("GANTRY_MIRROR", ""),
+                mirror_folder=entry.folder or name,
+                report=show,
+            )
             size = path.stat().st_size  # a mirror may have recompressed it
             progress.update(task, total=size, completed=size)
 

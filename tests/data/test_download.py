@@ -1,5 +1,11 @@
+import email.utils
+import fcntl
 import gzip
 import hashlib
+import socket
+import struct
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -9,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from gdown.exceptions import FileURLRetrievalError
 from ruamel.yaml import YAML
 
 from gan.data.download import FileEntry, Patience, fetch, find_entry, read_manifest
 from gan.errors import ConfigError, DataError
 from gan.files import sha256_of
+from pipeline.stage import exit_code
 
 MANIFEST = Path(__file__).parents[2] / "data/manifest.yaml"
 # Bytes that don't compress, so that the file is larger than what a socket buffers.
@@ -36,6 +44,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         fault = self.path.split("/")[1]
         self.server.requests.append(fault)
+        self.server.ranges.append(self.headers.get("Range"))
         getattr(self, f"answer_{fault}")()
 
     def send(self, body, status=200, length=None, **headers):
@@ -115,6 +124,83 @@ class Handler(BaseHTTPRequestHandler):
     def answer_moved(self):
         self.send(b"", 302, Location="/good/file.gz")
 
+    def answer_moved_to_ftp(self):
+        self.send(b"", 302, Location="ftp://127.0.0.1/file.gz")
+
+    def answer_moved_in_circles(self):
+        self.send(b"", 302, Location="/moved_in_circles/file.gz")
+
+    def send_from(self, content, stop=None, **headers):
+        """Honour a Range, as long as If-Range names the version that there is."""
+        asked = self.headers.get("Range")
+        version = headers.get("ETag")
+        if asked and self.headers.get("If-Range", version) == version:
+            begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+            headers["Content_Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
+            self.send(content[begin:stop], 206, length=len(content) - begin, **headers)
+        else:
+            self.send(content[:stop], length=len(content), **headers)
+
+    def answer_ranged(self):
+        self.send_from(FILE, ETag='"1"')
+
+    def answer_ranged_once_broken(self):
+        first = self.server.requests.count("ranged_once_broken") == 1
+        self.send_from(FILE, 100_000 if first else None, ETag='"1"')
+
+    def answer_changed(self):
+        """Another file first, half of it, and the right one afterwards."""
+        first = self.server.requests.count("changed") == 1
+        self.send_from(flipped(FILE, 10) if first else FILE, 100_000 if first else None, ETag=f'"{first}"')
+
+    def answer_changed_in_secret(self):
+        """The same without a version, so that only the hash can tell."""
+        first = self.server.requests.count("changed_in_secret") == 1
+        self.send_from(flipped(FILE, 10) if first else FILE, 100_000 if first else None)
+
+    def answer_wrong_range(self):
+        if not self.headers.get("Range"):
+            self.answer_truncated()
+        else:
+            self.send(FILE[5:], 206, Content_Range=f"bytes 5-{len(FILE) - 1}/{len(FILE)}")
+
+    def answer_no_range(self):
+        if not self.headers.get("Range"):
+            self.answer_truncated()
+        else:
+            self.send(b"", 416)
+
+    def answer_encoded(self):
+        self.send(gzip.compress(bytes(10**7)), Content_Encoding="gzip")
+
+    def answer_short(self):
+        self.send(FILE, length=1000)
+
+    def answer_empty(self):
+        self.send(b"")
+
+    def answer_reset(self):
+        self.send(FILE[:1000], length=len(FILE))
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def answer_garbage(self):
+        self.wfile.write(b"this is no HTTP\r\n\r\n")
+        self.close_connection = True
+
+    def answer_stalled(self):
+        self.send(FILE[:1000], length=len(FILE))
+        time.sleep(0.8)
+
+    def answer_proxy(self):
+        self.send(PAGE.format(title="Bad gateway").encode(), 502)
+
+    def answer_later(self):
+        if self.server.requests.count("later") == 1:
+            self.send(b"later", 503, Retry_After=email.utils.formatdate(time.time() + 3600, usegmt=True))
+        else:
+            self.send(FILE)
+
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -126,7 +212,7 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serving():
     server = Server(("127.0.0.1", 0), Handler)
-    server.requests = []
+    server.requests, server.ranges = [], []
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -165,7 +251,7 @@ def fetch_from(server, folder, *faults, **options):
     return fetch(entry(*urls), folder, patience=HASTE, **options)
 
 
-def names(folder):
+def names(folder):  # of whole and partial files
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
@@ -179,7 +265,21 @@ def test_a_good_file_gets_its_name_and_its_bytes_are_reported(server, tmp_path):
     assert reports == sorted(reports)
 
 
-@pytest.mark.parametrize("fault", ["recompressed", "moved", "once_truncated", "twice_broken", "busy"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "recompressed",
+        "moved",
+        "once_truncated",
+        "twice_broken",
+        "busy",
+        "later",
+        "ranged",
+        "ranged_once_broken",
+        "changed",
+        "changed_in_secret",
+    ],
+)
 def test_an_answer_that_is_right_in_the_end_is_accepted(server, tmp_path, fault):
     path = fetch_from(server, tmp_path, fault)
 
@@ -219,7 +319,7 @@ def test_a_source_that_gives_no_file_is_a_dead_service(server, tmp_path, fault, 
     with pytest.raises(ConnectionError, match=reason):
         fetch_from(server, tmp_path, fault)
     assert server.requests == [fault] * tries
-    assert names(tmp_path) == []
+    assert names(tmp_path) in ([], [".file.gz.part"])  # what came is kept for the next try
 
 
 @pytest.mark.parametrize("fault", ["missing", "flipped", "page", "silent", "truncated", "broken"])
@@ -241,7 +341,8 @@ def test_a_machine_without_network_is_told_each_source_and_what_to_do_by_hand(tm
         assert line.startswith(f"{url}: Failed to establish a new connection: ")
         assert line.endswith("Connection refused")
     assert lines[-1].endswith(
-        "put file.gz into FOLDER/digits/ for a FOLDER of your own and run again with GANTRY_MIRROR=FOLDER"
+        f"put file.gz into {tmp_path / 'digits'}/, or into FOLDER/digits/ for a FOLDER of your own and run "
+        "again with GANTRY_MIRROR=FOLDER"
     )
 
 
@@ -326,6 +427,205 @@ def test_a_full_disk_is_not_taken_for_a_fault_of_the_source(server, tmp_path, mo
     assert names(tmp_path) == []
 
 
+# Exit code that a fault of every source ends with: 65 for wrong bytes, 69 for none.
+CODES = {
+    "truncated": 69,
+    "silently_truncated": 65,
+    "flipped": 65,
+    "longer": 65,
+    "endless": 65,
+    "short": 65,
+    "empty": 65,
+    "encoded": 65,
+    "page": 69,
+    "quota": 69,
+    "missing": 69,
+    "forbidden": 69,
+    "broken": 69,
+    "proxy": 69,
+    "silent": 69,
+    "stalled": 69,
+    "trickle": 69,
+    "reset": 69,
+    "garbage": 69,
+    "moved_to_ftp": 69,
+    "moved_in_circles": 69,
+    "wrong_range": 65,
+    "no_range": 65,
+}
+NAMES = {"gz": "images-idx3-ubyte.gz", "zip": "img_align_celeba.zip", "txt": "list_eval_partition.txt"}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("fault", CODES)
+def test_every_fault_of_every_kind_of_file_ends_with_its_code_and_without_a_file(
+    server, tmp_path, fault, kind
+):
+    file = entry(address(server, fault)).model_copy(update={"name": NAMES[kind]})
+    if kind != "gz":
+        file = file.model_copy(update={"content_bytes": None, "content_sha256": None})
+    begin = time.monotonic()
+    with pytest.raises((DataError, OSError)) as caught:
+        fetch(file, tmp_path, patience=HASTE)
+
+    assert exit_code(caught.value) == CODES[fault]
+    assert not (tmp_path / file.name).exists()
+    assert set(names(tmp_path)) <= {f".{file.name}.part"}
+    assert time.monotonic() - begin < 10
+
+
+def test_a_download_goes_on_where_it_broke_off(server, tmp_path):
+    path = fetch_from(server, tmp_path, "ranged_once_broken")
+
+    assert path.read_bytes() == FILE
+    assert server.ranges == [None, "bytes=100000-"]
+    assert names(tmp_path) == ["file.gz"]
+
+
+def test_a_download_goes_on_where_another_process_was_killed(server, tmp_path):
+    (tmp_path / ".file.gz.part").write_bytes(FILE[:123_456])
+    path = fetch_from(server, tmp_path, "ranged")
+
+    assert path.read_bytes() == FILE
+    assert server.ranges == ["bytes=123456-"]
+
+
+def test_a_process_that_is_killed_leaves_its_bytes_for_the_next_one(server, tmp_path):
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from gan.data.download import FileEntry, fetch\n"
+        "def stop(received):\n"
+        "    if received > 100_000: os.kill(os.getpid(), 9)\n"
+        "fetch(FileEntry.model_validate_json(sys.argv[1]), Path(sys.argv[2]), report=stop)\n"
+    )
+    file = entry(address(server, "ranged"))
+    killed = subprocess.run(
+        [sys.executable, "-c", program, file.model_dump_json(), str(tmp_path)],
+        env={"PYTHONPATH": str(MANIFEST.parents[1]), "NO_PROXY": "127.0.0.1"},
+    )
+    assert killed.returncode == -9
+    assert names(tmp_path) == [".file.gz.part"]
+    came = (tmp_path / ".file.gz.part").stat().st_size
+
+    assert fetch(file, tmp_path, patience=HASTE).read_bytes() == FILE
+    assert came > 100_000
+    assert server.ranges == [None, f"bytes={came}-"]
+    assert names(tmp_path) == ["file.gz"]
+
+
+def test_a_whole_partial_file_needs_no_network(tmp_path):
+    (tmp_path / ".file.gz.part").write_bytes(FILE)
+
+    assert fetch(entry("https://nowhere.invalid/file.gz"), tmp_path).read_bytes() == FILE
+    assert names(tmp_path) == ["file.gz"]
+
+
+@pytest.mark.parametrize("junk", [b"x" * 1000, b"x" * (len(FILE) + 10)])
+def test_a_partial_file_of_something_else_is_thrown_away(server, tmp_path, junk):
+    (tmp_path / ".file.gz.part").write_bytes(junk)
+
+    assert fetch_from(server, tmp_path, "ranged").read_bytes() == FILE
+
+
+def test_two_downloads_of_one_file_do_not_meet(server, tmp_path):
+    with (tmp_path / ".file.gz.part").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="another process downloads it") as caught:
+            fetch_from(server, tmp_path, "good")
+    assert exit_code(caught.value) == 75
+    assert server.requests == []
+
+
+def test_a_host_without_address_is_a_dead_service(tmp_path, monkeypatch):
+    def unknown(*arguments, **options):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ConnectionError, match="Name or service not known"):
+        fetch(entry("https://nowhere.invalid/file.gz"), tmp_path, patience=HASTE)
+
+
+def drive(monkeypatch, answer):
+    import gdown
+
+    def download(*, id, output, quiet, timeout, progress):
+        assert (id, quiet) == ("0B7_x-Y", True)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            Path(output).write_bytes(answer)
+            progress(len(answer), None)
+
+    monkeypatch.setattr(gdown, "download", download)
+
+
+def test_a_file_of_google_drive_comes_by_gdown(tmp_path, monkeypatch):
+    drive(monkeypatch, FILE)
+    reports = []
+
+    assert fetch(entry("gdrive:0B7_x-Y"), tmp_path, report=reports.append).read_bytes() == FILE
+    assert reports[-1] == len(FILE)
+    assert names(tmp_path) == ["file.gz"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "code"),
+    [
+        (PAGE.format(title="Google Drive - Quota exceeded").encode(), "quota is exceeded", 69),
+        (None, "gave no file", 69),
+        (
+            FileURLRetrievalError("Too many users have viewed or downloaded this file"),
+            "quota is exceeded",
+            69,
+        ),
+        (
+            FileURLRetrievalError("Cannot retrieve the public link of the file."),
+            "gave no file .*public link",
+            69,
+        ),
+        (requests.ConnectionError("no route"), "gave no file .*no route", 69),
+        (flipped(FILE), "SHA-256|gzip", 65),
+    ],
+)
+def test_a_fault_of_google_drive_has_its_code_and_leaves_nothing(tmp_path, monkeypatch, answer, reason, code):
+    drive(monkeypatch, answer)
+    with pytest.raises((DataError, ConnectionError), match=reason) as caught:
+        fetch(entry("gdrive:0B7_x-Y"), tmp_path)
+    assert exit_code(caught.value) == code
+    assert names(tmp_path) == []
+
+
+def test_a_mirror_may_name_the_data_set_otherwise(server, tmp_path):
+    mirror = tmp_path / "mirror/faces/file.gz"
+    mirror.parent.mkdir(parents=True)
+    mirror.write_bytes(FILE)
+    path = fetch(
+        entry(address(server, "missing")),
+        tmp_path / "faces_128",
+        mirror=str(tmp_path / "mirror"),
+        mirror_folder="faces",
+    )
+
+    assert path.read_bytes() == FILE
+    assert server.requests == []
+
+
+def test_the_manifest_names_every_scene_category_of_lsun_with_its_bytes_and_hash():
+    manifest = read_manifest(MANIFEST)
+    scenes = {name for name in manifest if name.startswith("lsun_") and not name.endswith("_128")}
+
+    assert len(scenes) == 10
+    for name in scenes:
+        train, validation = manifest[name].files
+        category = name.removeprefix("lsun_")
+        assert train.urls == [f"http://dl.yf.io/lsun/scenes/{category}_train_lmdb.zip"]
+        assert (validation.name, validation.count) == (f"{category}_val_lmdb.zip", 300)
+    assert manifest["lsun_bedroom"].files[0].count == 3_033_042
+    assert manifest["lsun_bedroom"].files[0].bytes == 45_922_737_680
+    assert manifest["stacked_mnist"].files == manifest["mnist"].files
+
+
 def write_manifest(tmp_path, change):
     manifest = YAML(typ="safe", pure=True).load(MANIFEST.read_text())
     change(manifest)
@@ -351,19 +651,28 @@ def test_the_manifest_promises_what_the_embedded_files_are():
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda m: m["mnist"]["files"][1].update(sha="0"), "mnist.files.1.sha: Extra inputs"),
-        (lambda m: m["mnist"]["files"][0].update(sha256="xyz"), "mnist.files.0.sha256: String should match"),
+        (lambda m: m["mnist_tiny"]["files"][1].update(sha="0"), "mnist_tiny.files.1.sha: Extra inputs"),
         (
-            lambda m: m["mnist"]["files"][0].update(bytes="1"),
-            "mnist.files.0.bytes: Input should be a valid int",
+            lambda m: m["mnist_tiny"]["files"][0].update(sha256="xyz"),
+            "mnist_tiny.files.0.sha256: String should match",
         ),
-        (lambda m: m["mnist"]["files"][0].update(name="../x"), "mnist.files.0.name: String should match"),
-        (lambda m: m["mnist"]["files"][0].update(urls=[]), "mnist.files.0.urls: List should have at least 1"),
-        (lambda m: m["mnist"]["files"][0].update(urls=["http://x.org/f"]), "a remote source is https"),
-        (lambda m: m["mnist"]["files"][0].update(urls=["ftp://x.org/f"]), "a remote source is https"),
-        (lambda m: m["mnist"]["files"][0].update(urls=["/etc/passwd"]), "a path inside the project"),
-        (lambda m: m["mnist"]["files"][0].update(urls=["data/../../f"]), "a path inside the project"),
-        (lambda m: m["mnist"].pop("licence"), "mnist.licence: Field required"),
+        (
+            lambda m: m["mnist_tiny"]["files"][0].update(bytes="1"),
+            "mnist_tiny.files.0.bytes: Input should be a valid int",
+        ),
+        (
+            lambda m: m["mnist_tiny"]["files"][0].update(name="../x"),
+            "mnist_tiny.files.0.name: String should match",
+        ),
+        (
+            lambda m: m["mnist_tiny"]["files"][0].update(urls=[]),
+            "mnist_tiny.files.0.urls: List should have at least 1",
+        ),
+        (lambda m: m["mnist_tiny"]["files"][0].update(urls=["http://x.org/f"]), "a remote source is https"),
+        (lambda m: m["mnist_tiny"]["files"][0].update(urls=["ftp://x.org/f"]), "a remote source is https"),
+        (lambda m: m["mnist_tiny"]["files"][0].update(urls=["/etc/passwd"]), "a path inside the project"),
+        (lambda m: m["mnist_tiny"]["files"][0].update(urls=["data/../../f"]), "a path inside the project"),
+        (lambda m: m["mnist_tiny"].pop("licence"), "mnist_tiny.licence: Field required"),
     ],
 )
 def test_a_fault_in_the_manifest_is_one_line(tmp_path, change, line):
@@ -385,5 +694,5 @@ def test_a_manifest_that_is_no_mapping_is_a_config_error_of_one_line(tmp_path, t
 def test_an_absent_manifest_and_an_unknown_data_set_are_config_errors(tmp_path):
     with pytest.raises(ConfigError, match="no such file; run this in the project's root"):
         read_manifest(tmp_path / "manifest.yaml")
-    with pytest.raises(ConfigError, match="no data set 'cifar'; there are mnist_tiny, mnist"):
-        find_entry(read_manifest(MANIFEST), "cifar", MANIFEST)
+    with pytest.raises(ConfigError, match="no data set 'imagenet'; there are mnist_tiny, mnist, "):
+        find_entry(read_manifest(MANIFEST), "imagenet", MANIFEST)

@@ -10,7 +10,7 @@ from gan.data.digits import SPLIT_RULES
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError, DataError
 from gan.files import read_json
-from pipeline.convert import main
+from pipeline.convert import _processes, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,3 +64,85 @@ def test_params_admits_exactly_the_split_rules_that_there_are():
     assert set(get_args(DatasetParams.model_fields["split"].annotation)) - {"as_published"} == set(
         SPLIT_RULES
     )
+
+
+def test_mnist_through_a_folder_and_through_an_address_is_the_same_store(project, monkeypatch, tmp_path):
+    """The mirror here holds a small MNIST of the published names; the manifest is changed to fit it."""
+    import functools
+    import gzip
+    import hashlib
+    import struct
+    import threading
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from ruamel.yaml import YAML
+
+    from gan.data import digits
+    from pipeline.download import main as download
+
+    monkeypatch.setattr(digits, "VALIDATION", 30)
+    yaml = YAML(typ="safe", pure=True)
+    manifest = yaml.load((ROOT / "data/manifest.yaml").read_text())
+    mirror = project / "mirror/mnist"
+    mirror.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for file in manifest["mnist"]["files"]:
+        count = 100 if file["name"].startswith("train") else 40
+        shape = (count, 28, 28) if "images" in file["name"] else (count,)
+        values = rng.integers(0, 10, shape, np.uint8)
+        header = struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape)
+        content = gzip.compress(header + values.tobytes(), 1, mtime=0)
+        (mirror / file["name"]).write_bytes(content)
+        file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (project / "data").mkdir(exist_ok=True)
+    yaml.dump(manifest, project / "data/manifest.yaml")
+    params = load_params(Path("params.yaml"))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(mirror.parent))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *arguments: None)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    manifests = []
+    try:
+        for source in (str(mirror.parent), f"http://127.0.0.1:{server.server_port}"):
+            monkeypatch.setenv("GANTRY_MIRROR", source)
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            shutil.rmtree("data/raw", ignore_errors=True)
+            download(params, "mnist")
+            main(params, "mnist")
+            manifests.append(read_json(Path("data/lmdb/mnist.json")))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    assert manifests[0] == manifests[1]
+    assert manifests[0]["splits"] == {"train": [0, 70], "validation": [70, 100], "test": [100, 140]}
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("1", 1)])
+def test_the_variable_gantry_processes_is_the_number_of_processes(monkeypatch, given, expected):
+    monkeypatch.setenv("GANTRY_PROCESSES", given)
+    assert _processes() == expected
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two"])
+def test_a_number_of_processes_that_is_none_is_a_config_error(monkeypatch, given):
+    monkeypatch.setenv("GANTRY_PROCESSES", given)
+    with pytest.raises(ConfigError, match=f"GANTRY_PROCESSES is '{given}'"):
+        _processes()
+
+
+def test_every_data_set_of_params_can_be_converted_as_it_says():
+    from gan.data.pixels import check_crop
+
+    for dataset in load_params(ROOT / "params.yaml").datasets.values():
+        if dataset.layout != "idx":
+            check_crop(dataset.crop, dataset.shape)
+
+
+def test_a_split_rule_belongs_to_the_layout_idx_only():
+    with pytest.raises(ValueError, match="layout idx needs a split rule"):
+        DatasetParams(image=[1, 28, 28])
+    with pytest.raises(ValueError, match="the others have the split that is published"):
+        DatasetParams(image=[3, 64, 64], layout="celeba", split="stacked")

@@ -46,13 +46,13 @@ def test_the_variable_gantry_mirror_names_the_first_source(project, monkeypatch)
 def test_without_any_source_the_message_says_where_to_put_the_file(project):
     shutil.rmtree(project / "data/mnist_tiny")
 
-    with pytest.raises(ConnectionError, match="put images-idx3-ubyte.gz into FOLDER/mnist_tiny/"):
+    with pytest.raises(ConnectionError, match="or into FOLDER/mnist_tiny/"):
         main(load_params(Path("params.yaml")), "mnist_tiny")
 
 
 def test_an_unknown_data_set_names_those_there_are(project):
-    with pytest.raises(ConfigError, match="no data set 'cifar'; there are mnist_tiny, mnist"):
-        main(load_params(Path("params.yaml")), "cifar")
+    with pytest.raises(ConfigError, match="no data set 'imagenet'; there are mnist_tiny, mnist"):
+        main(load_params(Path("params.yaml")), "imagenet")
 
 
 def test_every_data_set_of_params_has_an_entry_in_the_manifest():
