@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     ("gan.errors",),
     ("gan.files", "gan.randomness"),
-    ("gan.contract",),
-    ("gan.losses", "gan.penalties", "gan.networks"),
+    ("gan.contract", "gan.distributed"),
+    ("gan.losses", "gan.penalties", "gan.networks", "gan.optimizers"),
     ("gan.objectives",),
     ("gan.variants", "gan.data", "gan.sampling", "gan.mnistnet", "gan.metrics", "gan.card", "gan.generator"),
     ("gan.training", "gan.checkpoint"),
