@@ -17,6 +17,7 @@ from gan.card import Card
 from gan.config import load_params
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically
+from pipeline.datasets import data, import_
 from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ def main(debug: bool) -> None:
     be run, and draws images. MLflow's database is the checkout's own, or the one that
     MLFLOW_TRACKING_URI names.
     """
+
+
+main.add_command(data)
+main.add_command(import_)
 
 
 @main.command()

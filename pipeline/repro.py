@@ -25,7 +25,7 @@ from gan.errors import ConfigError
 from pipeline import tracking
 from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 
-SHARED_STAGES = ["download", "convert", "evaluator", "reference", "code"]
+SHARED_STAGES = ["download", "convert", "contact", "evaluator", "reference", "code"]
 CELL_STAGES = ["train", "sample", "evaluate", "register"]
 LOGS = Path("build/logs")
 # glibc gives large blocks back to the kernel and faults them in again at every step. Keeping them was

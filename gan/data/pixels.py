@@ -210,6 +210,7 @@ def _antialiased(pictures: Pixels, height: int, width: int) -> Pixels:
     import torch
     from torch.nn.functional import interpolate
 
-    tensor = torch.from_numpy(np.ascontiguousarray(pictures))
+    # A copy, because torch warns of memory that it may not write to, such as Pillow's.
+    tensor = torch.from_numpy(np.array(pictures, order="C"))
     resized: Pixels = interpolate(tensor, (height, width), mode="bilinear", antialias=True).numpy()
     return resized

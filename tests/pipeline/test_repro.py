@@ -96,7 +96,7 @@ def chain(*cells):
 
 
 GAN, WGAN = "mnist_tiny-gan-quick-0", "mnist_tiny-wgan-quick-0"
-SHARED = {f"{stage} mnist_tiny" for stage in ("download", "convert", "evaluator", "reference")}
+SHARED = {f"{stage} mnist_tiny" for stage in ("download", "convert", "contact", "evaluator", "reference")}
 LAST = {"champion -", "report -"}
 WGAN_CLIP = "warmup: none\n        clip: 0.01"  # in the recipe of mnist_tiny
 

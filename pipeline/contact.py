@@ -1,0 +1,37 @@
+"""Stage `contact`: one picture of a data set's images, as they are trained on."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gan.config import Params
+from gan.data.image_store import ImageStore
+from gan.files import write_bytes
+from pipeline.pictures import encode_png, enlarge, lay_out
+from pipeline.stage import check_dataset, run_stage
+
+COLUMNS, ROWS = 16, 8
+SMALL = 40  # images up to this side are shown at twice their size
+
+
+def main(params: Params, argument: str) -> None:
+    """Write build/contact/DATASET.png from the split `train`."""
+    name = check_dataset(argument, params)
+    store = ImageStore(Path("data/lmdb") / f"{name}.lmdb", "train")
+    write_bytes(Path("build/contact") / f"{name}.png", contact_sheet(store))
+
+
+def contact_sheet(store: ImageStore, count: int = COLUMNS * ROWS) -> bytes:
+    """Lay out images spread evenly over a split, sorted by class where it has classes, as PNG."""
+    count = min(count, len(store))
+    chosen = np.linspace(0, len(store) - 1, count).astype(np.int64)
+    chosen = chosen[np.argsort(store.read_labels(chosen), kind="stable")]
+    columns = min(COLUMNS, count)
+    missing = -count % columns  # of the last row, left black
+    images = np.concatenate([store.read(chosen), np.zeros((missing, *store.image), np.uint8)])
+    picture = lay_out(images, columns)
+    return encode_png(enlarge(picture) if store.image.height <= SMALL else picture)
+
+
+if __name__ == "__main__":
+    run_stage(main, "DATASET")

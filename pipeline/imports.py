@@ -1,0 +1,265 @@
+"""Owns `gantry import`: how pictures of one's own become a data set of this project.
+
+They are brought to data/own/NAME in one of the layouts that conversion knows, with an entry in
+data/manifest.yaml and in params.yaml. From then on it is a data set like any other.
+"""
+
+import gzip
+import itertools
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gan.config import load_params
+from gan.contract import ImageShape
+from gan.data.archive import open_zip
+from gan.data.convert import CHUNK, Plan, convert
+from gan.data.digits import IMAGES_MAGIC, read_idx
+from gan.data.download import read_manifest
+from gan.data.image_store import Record
+from gan.data.pixels import CropName
+from gan.data.sources import IMPORT_LIMITS, SUFFIXES, Layout
+from gan.errors import ConfigError, DataError
+from gan.files import sha256_of, write_bytes
+
+OWN = Path("data/own")
+EARLIEST = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # every member has the date that zip begins with: equal pictures, equal bytes
+
+
+class Brought(NamedTuple):
+    """What a path was found to be, and how it is brought into a folder."""
+
+    layout: Layout
+    bring: Callable[[Path], None]
+
+
+def import_data(
+    name: str,
+    source: Path,
+    *,
+    manifest: Path,
+    params: Path,
+    size: int | None = None,
+    grey: bool = False,
+    crop: CropName = "short_side",
+    licence: str = "not stated",
+) -> Plan:
+    """Make a data set `name` of pictures at `source`. Nothing is left when a step fails.
+
+    source: a folder or zip of images, a folder or zip with LSUN's data.mdb, an IDX file of images
+    beside that of its labels, or an npy of uint8.
+    Raises ConfigError for a name that is taken, a source that is none of these, and a kind of image
+    that no recipes are written for; DataError for broken pictures.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ConfigError(f"{name!r} is no name for a data set; take small letters, digits and _")
+    if name in load_params(params).datasets or name in read_manifest(manifest):
+        raise ConfigError(f"there is a data set {name!r} already; take another name")
+    brought = recognise(source)
+    folder = OWN / name
+    with _kept_on_success(folder):
+        brought.bring(folder)
+        plan = _plan(brought.layout, folder, size, grey, crop)
+        text = params.read_text(encoding="utf-8")
+        recipe = find_recipes(text, plan.image)
+        with convert(folder, plan) as found:  # the first pictures show what would fail after hours
+            _check_first(found.records)
+            count = max(end for _, end in found.splits.values())
+        text = append_line(text, "datasets", _dataset_line(name, plan))
+        text = append_line(text, "recipes", f"  {name}: *{recipe}")
+        entry = _entry(name, folder, count, licence, source)
+        _write_checked(params, text, manifest, entry)
+    return plan
+
+
+@contextmanager
+def _kept_on_success(folder: Path) -> Iterator[None]:
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; move it away, or take another name")
+    folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+
+
+def recognise(source: Path) -> Brought:
+    """Say what a path holds. Raises ConfigError when it is nothing that can be imported."""
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
+    if source.is_dir():
+        if (source / "data.mdb").is_file():
+            return Brought("lsun", lambda folder: _take(source / "data.mdb", folder / "data.mdb"))
+        digits = sorted(path for path in source.iterdir() if "images-idx3" in path.name)
+        if len(digits) == 1:
+            return Brought("idx", lambda folder: _take_digits(digits[0], folder))
+        if any(path.suffix.lower() in SUFFIXES for path in source.rglob("*")):
+            return Brought("images", lambda folder: _pack(source, folder / "images.zip"))
+    elif source.name == "data.mdb":
+        return Brought("lsun", lambda folder: _take(source, folder / "data.mdb"))
+    elif source.suffix == ".npy":
+        return Brought("array", lambda folder: _take(source, folder / "images.npy"))
+    elif "images-idx3" in source.name:
+        return Brought("idx", lambda folder: _take_digits(source, folder))
+    elif zipfile.is_zipfile(source):
+        # LSUN's three members are the only ones of that size that anyone has.
+        limits = IMPORT_LIMITS._replace(member=IMPORT_LIMITS.total)
+        with open_zip(source, limits) as members:
+            is_lsun = any(name.rpartition("/")[2] == "data.mdb" for name in members.names)
+        target = "own_train_lmdb.zip" if is_lsun else "images.zip"
+        return Brought("lsun" if is_lsun else "images", lambda folder: _take(source, folder / target))
+    raise ConfigError(
+        f"{source}: neither a folder or zip of {', '.join(SUFFIXES)}, an LMDB of LSUN, an images-idx3 file "
+        "nor an npy"
+    )
+
+
+def _take(source: Path, target: Path) -> None:
+    """Give a file a second name where the file system can, or copy it."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _take_digits(images: Path, folder: Path) -> None:
+    labels = images.with_name(images.name.replace("images-idx3", "labels-idx1"))
+    if not labels.is_file():
+        raise ConfigError(f"{labels}: no such file; the labels belong beside the images")
+    for source, name in ((images, "images-idx3-ubyte.gz"), (labels, "labels-idx1-ubyte.gz")):
+        if source.suffix == ".gz":
+            _take(source, folder / name)
+        else:
+            (folder / name).write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+
+
+def _pack(source: Path, target: Path) -> None:
+    """Pack a folder's images, sorted by name: equal folders give equal bytes."""
+    paths = sorted(
+        (path.relative_to(source).as_posix(), path)
+        for path in source.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in paths:
+            archive.writestr(zipfile.ZipInfo(name, EARLIEST), path.read_bytes())
+
+
+def _plan(layout: Layout, folder: Path, size: int | None, grey: bool, crop: CropName) -> Plan:
+    """Decide on the shape of the images: that of an array or of digits, else a square of `size`."""
+    if layout == "idx":
+        images, _ = read_idx(folder / "images-idx3-ubyte.gz", IMAGES_MAGIC)
+        return Plan(ImageShape(1, *images.shape[1:]), "idx", "every_fifth_is_test")
+    if layout == "array" and size is None:
+        return Plan(_array_shape(folder / "images.npy"), "array")
+    side = size or 64
+    return Plan(ImageShape(1 if grey else 3, side, side), layout, crop=crop)
+
+
+def _array_shape(path: Path) -> ImageShape:
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path}: no array that could be read ({' '.join(str(error).split())})") from error
+    if len(shape) == 4 and shape[3] in (1, 3):
+        return ImageShape(shape[3], shape[1], shape[2])
+    if len(shape) not in (3, 4):
+        raise DataError(f"{path}: is {shape}, expected (N, H, W[, C]) or (N, C, H, W)")
+    return ImageShape(1, *shape[1:]) if len(shape) == 3 else ImageShape(*shape[1:])
+
+
+def _check_first(records: Iterator[Record | None]) -> None:
+    for _ in itertools.islice(records, CHUNK):
+        pass
+
+
+def find_recipes(text: str, image: ImageShape) -> str:
+    """Find the anchor of the recipes for a kind of image, such as `grey28`. Raises ConfigError without."""
+    kinds = re.findall(r"^  \w+: &((?:grey|colour)\d+)\b", text, re.MULTILINE)
+    kind = f"{'grey' if image.channels == 1 else 'colour'}{image.height}"
+    if kind not in kinds or image.height != image.width:
+        raise ConfigError(
+            f"params.yaml has no recipes for {'x'.join(map(str, image))} images, a block with the anchor "
+            f"&{kind}; it has {', '.join(kinds)}: choose --size and --grey to fit, or write the block"
+        )
+    return kind
+
+
+def append_line(text: str, block: str, line: str) -> str:
+    """Add a line at the end of a top-level block; every other line stays as it is."""
+    lines = text.splitlines(keepends=True)
+    begin = next((index for index, found in enumerate(lines) if found.startswith(f"{block}:")), None)
+    if begin is None:
+        raise ConfigError(f"params.yaml: no line begins with '{block}:'; write that block first")
+    end = begin + 1
+    for index in range(begin + 1, len(lines)):
+        if re.match(r"[^\s#]", lines[index]):
+            break
+        if lines[index].startswith(" ") and lines[index].strip():
+            end = index + 1
+    if not lines[end - 1].endswith("\n"):
+        lines[end - 1] += "\n"
+    return "".join([*lines[:end], f"{line}\n", *lines[end:]])
+
+
+def _dataset_line(name: str, plan: Plan) -> str:
+    values = {"image": str(list(plan.image))}
+    if plan.layout == "idx":
+        values["split"] = plan.split
+    else:
+        values |= {"layout": plan.layout, "crop": plan.crop}
+    return f"  {name}: {{{', '.join(f'{key}: {value}' for key, value in values.items())}}}"
+
+
+def _entry(name: str, folder: Path, count: int, licence: str, source: Path) -> str:
+    """Write the data set's entry of the manifest."""
+    lines = [
+        f"\n{name}:",
+        f"  licence: {_quoted(licence)}",
+        f"  citation: {_quoted(f'imported from {source.name}')}",
+    ]
+    lines.append("  files:")
+    for path in sorted(folder.iterdir()):
+        lines += [
+            f"    - name: {path.name}",
+            f"      urls: [{path.as_posix()}]",
+            f"      bytes: {path.stat().st_size}",
+            f"      sha256: {sha256_of(path)}",
+            f"      count: {count}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return "'" + " ".join(text.split()).replace("'", "''") + "'"
+
+
+def _write_checked(params: Path, text: str, manifest: Path, entry: str) -> None:
+    """Write both files, after reading what they would hold."""
+    whole = manifest.read_text(encoding="utf-8").rstrip("\n") + "\n" + entry
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content, read in ((params, text, load_params), (manifest, whole, read_manifest)):
+            candidate = Path(folder) / path.name
+            candidate.write_text(content, encoding="utf-8")
+            try:
+                read(candidate)
+            except ConfigError as error:
+                raise ConfigError(str(error).replace(str(candidate), str(path))) from error
+    write_bytes(manifest, whole.encode())
+    write_bytes(params, text.encode())
