@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from gan.config import load_params
 from gan.errors import ConfigError, GanError
-from pipeline.stage import PARAMS, Cell, report_error
+from pipeline.stage import PARAMS, Cell, find_recipe, report_error, selected_cells
 
 REPRO = [sys.executable, "-m", "pipeline.repro"]
 GANTRY = [sys.executable, "-m", "pipeline.cli"]
@@ -57,7 +57,7 @@ def check_copy(copy: Path) -> None:
     require(len(rows) == cells, f"the leaderboard has {len(rows)} rows, not {cells}")
     say("a second run finds nothing to do")
     require("nothing to do" in run(REPRO, copy), "the second run ran a stage")
-    say("another learning rate makes that cell stale, and no other")
+    say("another learning rate makes the recipes that share it stale, and no other")
     first = Cell(*(rows[0][axis] for axis in ("dataset", "variant", "budget", "seed")))
     require_only_stale(copy, first)
     say("a cell that registers again adds no version")
@@ -92,22 +92,32 @@ def select_smoke(path: Path) -> int:
         require(text.count(line) == 1, f"{path}: expected {line!r} once")
         text = text.replace(line, short)
     path.write_text(text, encoding="utf-8")
-    return len(params.select.datasets) * len(params.select.variants) * len(params.select.seeds)
+    return len(selected_cells(load_params(path)))
 
 
 def require_only_stale(copy: Path, cell: Cell) -> None:
-    """Change the rate of one cell's generator, ask DVC what is stale, and change it back."""
+    """Change the rate of one cell's generator, ask DVC what is stale, and change it back.
+
+    Recipes share values by YAML merge, so that others may change with it; none but those may be stale.
+    """
     path = copy / PARAMS
-    committed = path.read_text(encoding="utf-8")
+    committed, before = path.read_text(encoding="utf-8"), load_params(path)
     raw = YAML()
     params = raw.load(committed)
     optimizer = dict(params["recipes"][cell.dataset][cell.variant]["method"]["generator_optimizer"])
     params["recipes"][cell.dataset][cell.variant]["method"]["generator_optimizer"] = optimizer | {"lr": 1e-6}
     with path.open("w", encoding="utf-8") as stream:
         raw.dump(params, stream)
+    after = load_params(path)
+    changed = {
+        f"train@{other.key}"
+        for other in selected_cells(before)
+        if find_recipe(other, before).method != find_recipe(other, after).method
+    }
+    require(0 < len(changed) < len(selected_cells(before)), f"{len(changed)} recipes changed, not a few")
     stale = json.loads(run([sys.executable, "-m", "dvc", "status", "--json"], copy))
     path.write_text(committed, encoding="utf-8")
-    expected = {"code", "report", f"train@{cell.key}"}
+    expected = {"code", "report", *changed}
     require(set(stale) == expected, f"stale are {sorted(stale)}, expected {sorted(expected)}")
 
 
