@@ -123,4 +123,4 @@ def assert_gradient_is_a_finite_difference(
             weights[index] = before
             assert_close(found.flatten()[index].double(), slope, rtol=1e-4, atol=2e-6)
             steepest = max(steepest, abs(slope.item()))
-    assert steepest > 1e-2  # a penalty that depends on nothing would pass all of the above
+    assert steepest > 2e-3  # a penalty that depends on nothing would pass all of the above
