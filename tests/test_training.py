@@ -123,6 +123,160 @@ def test_reused_fakes_give_the_generator_the_gradient_of_its_loss():
     assert_close(state.gan.generator[0].weight.grad.flatten()[0], expected)
 
 
+class Patient(NonSaturating):
+    """Three critic steps to a generator step."""
+
+    def critic_steps(self, step: int) -> int:
+        return 3
+
+
+class Inner(Toy):
+    def build(self, image: ImageShape) -> Gan:
+        return super().build(image)._replace(objective=Patient())
+
+
+def watched(state):
+    """Images that the critic's loss was given, and noise that the generator was given, in order."""
+    reals, noises, critic_loss = [], [], state.gan.objective.critic_loss
+
+    def watching(critic, real, fake):
+        reals.append(real.clone())
+        return critic_loss(critic, real, fake)
+
+    state.gan.objective.critic_loss = watching
+    state.gan.generator.register_forward_pre_hook(lambda _, inputs: noises.append(inputs[0]))
+    return reals, noises
+
+
+def test_each_critic_step_has_a_batch_and_a_noise_of_its_own():
+    state = toy_state(kind_of=Inner, generator_noise="reuse")
+    reals, noises = watched(state)
+    next(training_steps(state, noise_batches(2)))
+    assert len(reals) == len(noises) == 3
+    for seen in (reals, noises):
+        assert not any(torch.equal(seen[i], seen[j]) for i, j in [(0, 1), (0, 2), (1, 2)])
+    assert (state.batches_seen, state.images_seen) == (3, 6)
+
+
+def test_repeated_batches_give_all_critic_steps_one_batch_and_one_noise():
+    state = toy_state(kind_of=Inner, generator_noise="reuse", critic_batches="repeated")
+    reals, noises = watched(state)
+    running = training_steps(state, noise_batches(2))
+    next(running)
+    assert len(reals) == len(noises) == 3
+    for seen in (reals, noises):
+        assert torch.equal(seen[0], seen[1]) and torch.equal(seen[1], seen[2])
+    assert (state.batches_seen, state.images_seen) == (1, 2)
+    next(running)
+    assert not torch.equal(reals[3], reals[2]) and not torch.equal(noises[3], noises[2])
+
+
+def test_a_joint_step_moves_both_networks_by_gradients_at_the_same_point():
+    state = toy_state(generator_noise="joint")
+    generator, critic = state.gan.generator[0].weight, state.gan.critic[1].weight
+    w, v = generator.item(), critic.item()
+    _, noises = watched(state)
+    next(training_steps(state, ones()))
+    (noise,) = noises  # one forward pass
+    z = noise.flatten()
+    # At the old v: dL_G/dw = mean -v z sigmoid(-v w z); at the old w, real 1:
+    # dL_D/dv = -sigmoid(-v) + mean w z sigmoid(v w z)
+    assert_close(generator.grad.flatten()[0], (-v * z * torch.sigmoid(-v * w * z)).mean())
+    at_real = -torch.sigmoid(torch.tensor(-v))
+    assert_close(critic.grad.flatten()[0], at_real + (w * z * torch.sigmoid(v * w * z)).mean())
+    assert generator.item() != w and critic.item() != v
+    assert critic.requires_grad
+
+
+def test_a_reused_noise_meets_the_critic_after_its_update_and_a_joint_one_before():
+    gradients = {}
+    for law in ("reuse", "joint"):
+        state = toy_state(generator_noise=law)
+        next(training_steps(state, ones()))
+        gradients[law] = state.gan.generator[0].weight.grad.item()
+    assert gradients["reuse"] != pytest.approx(gradients["joint"], rel=1e-2)
+
+
+def rates(state):
+    set_learning_rates(state)
+    return tuple(
+        optimizer.param_groups[0]["lr"] for optimizer in (state.generator_optimizer, state.critic_optimizer)
+    )
+
+
+def test_linear_decay_falls_to_zero_at_the_end_of_the_run():
+    point = {"from": 0.5, "critic_lr": 0.02}
+    state = toy_state(steps=4, rate_decay={"kind": "linear"}, schedule=[point])
+    seen = []
+    for state.step in range(4):
+        seen.append(rates(state))
+    # generator 0.1 * (1 - step / 4); critic the same until its base falls to 0.02
+    assert seen == [
+        pytest.approx(pair) for pair in [(0.1, 0.1), (0.075, 0.075), (0.05, 0.01), (0.025, 0.005)]
+    ]
+
+
+def test_exponential_decay_falls_at_every_so_many_steps_and_not_below_its_floor():
+    decay = {"kind": "exponential", "factor": 0.5, "every": 3, "floor": 0.02}
+    state = toy_state(steps=20, rate_decay=decay)
+    seen = []
+    for state.step in range(12):
+        seen.append(rates(state)[0])
+    assert seen == pytest.approx([0.1] * 3 + [0.05] * 3 + [0.025] * 3 + [0.02] * 3)  # not 0.0125
+
+
+def test_a_rate_below_the_floor_is_not_lifted_to_it():
+    decay = {"kind": "exponential", "factor": 0.5, "every": 3, "floor": 0.02}
+    state = toy_state(steps=20, rate_decay=decay, schedule=[{"from": 0.5, "critic_lr": 0.01}])
+    state.step = 12
+    assert rates(state) == pytest.approx((0.02, 0.01))
+
+
+def test_rates_follow_what_the_objective_has_measured():
+    state = toy_state()
+    state.gan.objective.rate_factor = lambda: 0.25
+    assert rates(state) == pytest.approx((0.025, 0.025))
+
+
+def test_training_sets_the_rates_before_each_step():
+    state = toy_state(steps=4, schedule=[{"from": 0.5, "generator_lr": 0.0}])
+    weights = [state.gan.generator[0].weight.item()]
+    for _ in training_steps(state, ones()):
+        weights.append(state.gan.generator[0].weight.item())
+    assert len(set(weights[:3])) == 3 and len(set(weights[2:])) == 1  # it stands still from the third step on
+
+
+def test_the_objective_is_told_how_far_the_run_has_come():
+    told = []
+    state = toy_state(steps=4)
+    state.gan.objective.begin_step = told.append
+    for _ in training_steps(state, ones()):
+        pass
+    assert told == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_the_objective_is_called_after_each_update():
+    state, called = toy_state(kind_of=Inner), []
+    state.gan.objective.after_critic_step = lambda critic: called.append("critic")
+    state.gan.objective.after_generator_step = lambda: called.append("generator")
+    next(training_steps(state, ones()))
+    assert called == ["critic"] * 3 + ["generator"]
+
+
+def test_a_state_holds_the_average_and_the_games_own_state():
+    state = toy_state()
+    state.gan.objective.state_dict = lambda: {"k": 0.5}
+    next(training_steps(state, ones()))
+    saved, twin = copy.deepcopy(state.state_dict()), toy_state()
+    taken = []
+    twin.gan.objective.load_state_dict = taken.append
+    twin.load_state_dict(saved)
+    assert taken == [{"k": 0.5}]
+    assert torch.equal(twin.averaged[0].weight, state.averaged[0].weight)
+    assert torch.equal(twin.gan.generator[0].weight, state.gan.generator[0].weight)
+    assert (twin.step, twin.batches_seen, twin.images_seen) == (1, 1, 2)
+
+
 def test_marks_are_evenly_spread_and_end_with_the_last_step():
     assert sorted(spread(4, 10)) == [2, 5, 8, 10]
     assert sorted(spread(200, 3)) == [1, 2, 3]
