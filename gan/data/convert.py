@@ -123,18 +123,14 @@ def _records(
 
 def make_records(contents: list[bytes | Pixels], *, crop: CropName, image: ImageShape) -> list[Pixels | str]:
     """Decode, crop and resize pictures; a bad one gives the reason instead of its pixels."""
-    results: dict[int, Pixels | str] = {}
-    decoded: dict[int, Pixels] = {}
-    for number, content in enumerate(contents):
-        try:
-            picture = decode(content, image.channels) if isinstance(content, bytes) else content
-        except BadImage as fault:
-            results[number] = str(fault)
-            continue
+    return [_make_record(content, crop, image) for content in contents]
+
+
+def _make_record(content: bytes | Pixels, crop: CropName, image: ImageShape) -> Pixels | str:
+    try:
+        picture = decode(content, image.channels) if isinstance(content, bytes) else content
         if picture.shape[0] != image.channels:
-            results[number] = f"has {picture.shape[0]} channels, the store {image.channels}"
-        else:
-            decoded[number] = picture
-    for number, fitted in zip(decoded, fit(list(decoded.values()), crop, image), strict=True):
-        results[number] = str(fitted) if isinstance(fitted, BadImage) else fitted
-    return [results[number] for number in range(len(contents))]
+            raise BadImage(f"has {picture.shape[0]} channels, the store {image.channels}")
+        return fit(picture, crop, image)
+    except BadImage as fault:
+        return str(fault)

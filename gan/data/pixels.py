@@ -7,7 +7,6 @@ its speed; all else goes through Pillow.
 
 import io
 import warnings
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -39,7 +38,7 @@ class BadImage(Exception):
 class Crop(NamedTuple):
     """A named way from a picture of any size to one of the store's."""
 
-    side: int | None  # of the square that is cut from the centre
+    side: int  # of the square that is cut from the centre
     every_nth_pixel: bool = False
 
 
@@ -68,7 +67,7 @@ def check_crop(crop: CropName, image: ImageShape) -> None:
     if crop == "short_side":
         return
     cut, decimated = CROPS[crop]
-    if cut is None or side > cut or (decimated and cut % side):
+    if side > cut or (decimated and cut % side):
         raise ConfigError(f"crop {crop} can't give images of {side}x{side} without enlarging them")
 
 
@@ -159,58 +158,51 @@ def _upright_and_opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
 
 
-def fit(pictures: Sequence[Pixels], crop: CropName, image: ImageShape) -> list[Pixels | BadImage]:
-    """Crop and resize decoded pictures, each uint8 (C, H, W), to the shape `image`.
+def fit(picture: Pixels, crop: CropName, image: ImageShape) -> Pixels:
+    """Crop and resize a decoded picture, uint8 (C, H, W), to the shape `image`.
 
-    A picture that is too small for the crop gives the BadImage in its place.
+    Raises BadImage when it is too small for the crop, or of another size where the crop is exact.
     """
     if crop == "short_side":
-        return [_fit_short_side(picture, image.height) for picture in pictures]
+        return _fit_short_side(picture, image.height)
+    _, rows, columns = picture.shape
     height, width = (CROPS[crop].side,) * 2 if crop in CROPS else image[1:]
-    cut: dict[int, Pixels] = {}
-    found: list[Pixels | BadImage] = []
-    for number, picture in enumerate(pictures):
-        _, rows, columns = picture.shape
-        if rows < height or columns < width or (crop == "exact" and (rows, columns) != (height, width)):
-            relation = "the store's are" if crop == "exact" else "the crop takes"
-            found.append(BadImage(f"has {columns}x{rows} pixels, {relation} {width}x{height}"))
-            continue
-        top, left = (rows - height) // 2, (columns - width) // 2
-        cut[number] = picture[:, top : top + height, left : left + width]
-        found.append(cut[number])
-    if cut and (height, width) != image[1:]:
-        resized = _resize(np.stack(list(cut.values())), crop, image.height)
-        for number, pixels in zip(cut, resized, strict=True):
-            found[number] = pixels
-    return found
-
-
-def _resize(squares: Pixels, crop: CropName, side: int) -> Pixels:
+    if rows < height or columns < width or (crop == "exact" and (rows, columns) != (height, width)):
+        relation = "the store's are" if crop == "exact" else "the crop takes"
+        raise BadImage(f"has {columns}x{rows} pixels, {relation} {width}x{height}")
+    top, left = (rows - height) // 2, (columns - width) // 2
+    cut = picture[:, top : top + height, left : left + width]
+    if (height, width) == image[1:]:
+        return cut
     if CROPS[crop].every_nth_pixel:
-        step = squares.shape[-1] // side
-        return squares[:, :, ::step, ::step]
-    return _antialiased(squares, side, side)
+        step = height // image.height
+        return cut[:, ::step, ::step]
+    return _antialiased(cut, *image[1:])
 
 
-def _fit_short_side(picture: Pixels, side: int) -> Pixels | BadImage:
+def _fit_short_side(picture: Pixels, side: int) -> Pixels:
     """Resize the short side to `side`, then cut the centre square, as torchvision's transforms do."""
     _, rows, columns = picture.shape
     short, long = min(rows, columns), max(rows, columns)
     if short < side:
-        return BadImage(f"has {columns}x{rows} pixels, the short side must have {side}")
+        raise BadImage(f"has {columns}x{rows} pixels, the short side must have {side}")
     other = side * long // short
     height, width = (side, other) if rows <= columns else (other, side)
-    resized = picture if (height, width) == (rows, columns) else _antialiased(picture[None], height, width)[0]
+    resized = picture if (height, width) == (rows, columns) else _antialiased(picture, height, width)
     top, left = round((height - side) / 2), round((width - side) / 2)
     return resized[:, top : top + side, left : left + side]
 
 
-def _antialiased(pictures: Pixels, height: int, width: int) -> Pixels:
-    """Resize (N, C, H, W) with a triangle filter as wide as the reduction: Pillow's BILINEAR."""
+def _antialiased(picture: Pixels, height: int, width: int) -> Pixels:
+    """Resize (C, H, W) with a triangle filter as wide as the reduction: Pillow's BILINEAR.
+
+    One by one: the memory of a batch would cost more than calling torch for each.
+    """
     import torch
     from torch.nn.functional import interpolate
 
-    # A copy, because torch warns of memory that it may not write to, such as Pillow's.
-    tensor = torch.from_numpy(np.array(pictures, order="C"))
-    resized: Pixels = interpolate(tensor, (height, width), mode="bilinear", antialias=True).numpy()
-    return resized
+    # Torch warns of memory that it may not write to, such as Pillow's.
+    tensor = torch.from_numpy(picture if picture.flags.writeable else picture.copy())
+    resized = interpolate(tensor[None], (height, width), mode="bilinear", antialias=True)
+    pixels: Pixels = resized[0].numpy()
+    return pixels
