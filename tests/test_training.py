@@ -11,6 +11,7 @@ from gan.contract import Gan, ImageShape, SchedulePoint, TrainParams, VariantPar
 from gan.errors import TrainingDiverged
 from gan.objectives import NonSaturating
 from gan.training import (
+    critic_step,
     held_out_scalars,
     new_train_state,
     preview,
@@ -195,6 +196,52 @@ def test_a_reused_noise_meets_the_critic_after_its_update_and_a_joint_one_before
         next(training_steps(state, ones()))
         gradients[law] = state.gan.generator[0].weight.grad.item()
     assert gradients["reuse"] != pytest.approx(gradients["joint"], rel=1e-2)
+
+
+def test_the_generator_is_updated_once_after_all_critic_steps_and_the_critic_is_left_trainable():
+    state, order = toy_state(kind_of=Inner), []
+    state.critic_optimizer.register_step_post_hook(lambda *_: order.append("critic"))
+    state.generator_optimizer.register_step_post_hook(lambda *_: order.append("generator"))
+    running = training_steps(state, ones())
+    for _ in range(2):
+        next(running)
+        assert state.gan.critic[1].weight.requires_grad
+    assert order == (["critic"] * 3 + ["generator"]) * 2
+
+
+def test_a_critic_step_learns_from_its_own_batch_alone_and_leaves_the_generator_without_gradient():
+    state = toy_state()
+    weight = state.gan.critic[1].weight
+    for real, fake in [(1.0, 5.0), (2.0, -3.0)]:
+        v = weight.detach().clone()
+        images = state.draw_fakes(2, with_graph=False) * 0 + fake
+        critic_step(state, torch.full((2, 1, 1, 1), real), images)
+        # d/dv [softplus(-v real) + softplus(v fake)]
+        expected = -real * torch.sigmoid(-v * real) + fake * torch.sigmoid(v * fake)
+        assert_close(weight.grad, expected)
+    assert state.gan.generator[0].weight.grad is None
+
+
+@pytest.mark.parametrize("law", ["fresh", "reuse", "joint"])
+def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(law):
+    straight = toy_state(steps=4, kind_of=Normalised, batch_size=8, generator_noise=law)
+    running = training_steps(straight, constant(8))
+    for _ in range(2):
+        next(running)
+    saved = copy.deepcopy(straight.state_dict())
+    for _ in running:
+        pass
+    resumed = toy_state(steps=4, kind_of=Normalised, batch_size=8, generator_noise=law)
+    resumed.load_state_dict(saved)
+    torch.manual_seed(99)  # whatever else drew in between
+    for _ in training_steps(resumed, constant(8)):
+        pass
+    assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def constant(n):
+    while True:
+        yield torch.linspace(-1, 1, n).view(n, 1, 1, 1)
 
 
 def rates(state):
