@@ -5,9 +5,11 @@ them. JPEGs of the common kind go through torchvision, whose decoder gives Pillo
 its speed; all else goes through Pillow.
 """
 
+import functools
 import io
 import warnings
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from gan.contract import ImageShape
 from gan.errors import ConfigError
 
 MAX_PIXELS = 16_000_000
+TO_RGB = 3  # torchvision.io.ImageReadMode.RGB
 FORMATS = ("JPEG", "PNG", "WEBP")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
 Pixels = NDArray[np.uint8]
@@ -107,19 +110,33 @@ def _is_common_jpeg(value: bytes) -> bool:
     return False
 
 
-def _decode_common_jpeg(value: bytes) -> Pixels:
-    try:
-        from torchvision.io import ImageReadMode, decode_jpeg
-    except ImportError:  # a torchvision without decoders, as is announced; the pixels are the same
-        return _decode_with_pillow(value, 3)
+@functools.cache
+def _jpeg_decoder() -> Callable[[Any, int, bool], Any] | None:
+    """Torchvision's operator itself: its Python wrapper warns at each call that it will go.
+
+    None for a torchvision without decoders, as is announced; Pillow gives the same pixels.
+    """
     import torch
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            # A bytearray, because torch warns of memory that it may not write to.
-            data = torch.frombuffer(bytearray(value), dtype=torch.uint8)
-            pixels: Pixels = decode_jpeg(data, mode=ImageReadMode.RGB).numpy()
+        import torchvision.io  # noqa: F401, registers the operator
+
+        decoder: Callable[[Any, int, bool], Any] = torch.ops.image.decode_jpeg.default
+    except (ImportError, AttributeError):
+        return None
+    return decoder
+
+
+def _decode_common_jpeg(value: bytes) -> Pixels:
+    import torch
+
+    decoder = _jpeg_decoder()
+    if decoder is None:
+        return _decode_with_pillow(value, 3)
+    try:
+        # A bytearray, because torch warns of memory that it may not write to.
+        data = torch.frombuffer(bytearray(value), dtype=torch.uint8)
+        pixels: Pixels = decoder(data, TO_RGB, False).numpy()
     except RuntimeError as error:
         reason = str(error).splitlines()[0].rpartition(": ")[2]
         raise BadImage(f"can't be decoded ({reason})") from error

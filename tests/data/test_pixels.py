@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan.data import pixels as pixels_module
 from gan.data.pixels import BadImage, decode
 
 RED = np.zeros((20, 30, 3), np.uint8) + np.array([200, 30, 60], np.uint8)
@@ -129,11 +130,9 @@ def test_both_jpeg_decoders_give_the_same_pixels(make_photograph, options):
 
 
 def test_without_torchvisions_decoder_pillow_gives_the_pixels(make_photograph, monkeypatch):
-    import torchvision.io
-
     value = saved(make_photograph(0, 178, 218), "JPEG")
     expected = decode(value, 3)
-    monkeypatch.delattr(torchvision.io, "decode_jpeg")
+    monkeypatch.setattr(pixels_module, "_jpeg_decoder", lambda: None)
 
     np.testing.assert_array_equal(decode(value, 3), expected)
 
@@ -159,3 +158,10 @@ def test_no_mutation_raises_anything_else(make_photograph, format):
         except BadImage:
             continue
         assert pixels.shape[0] == 3
+
+
+def test_torchvisions_decoder_is_there_and_its_mode_is_rgb():
+    from torchvision.io import ImageReadMode
+
+    assert pixels_module._jpeg_decoder() is not None
+    assert ImageReadMode.RGB.value == pixels_module.TO_RGB
