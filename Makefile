@@ -16,7 +16,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro smoke test test-slow check ui clean
+.PHONY: help repro smoke test test-slow mutants check ui clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ test: $(VENV)  ## run the tests that take seconds
 
 test-slow: $(VENV)  ## run the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+
+mutants: $(VENV)  ## plant known bugs one by one and see that a test fails; writes docs/mutants.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
 
 check: $(VENV)  ## lint, types, workflows, Dockerfile, params.yaml; report and README agree
 	$(BIN)/ruff check .

@@ -1,0 +1,656 @@
+"""Known bugs, planted one by one in a copy of the sources: for each, a test has to fail.
+
+`make mutants` runs them all and writes docs/mutants.md. A bug that no test notices is a missing test, and
+the command then ends with 1, as it does when a text to replace is no longer in its file. JOBS: how many
+are tried at a time (default: the cores).
+"""
+
+import ast
+import contextlib
+import io
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "docs/mutants.md"
+COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "pyproject.toml")
+
+PENALTIES = ("tests/test_penalties.py",)
+TRAINING = ("tests/test_training.py",)
+OBJECTIVES = ("tests/test_objectives.py",)
+OPTIMIZERS = ("tests/test_optimizers.py",)
+LAYERS = ("tests/networks/test_layers.py",)
+
+
+def of(kind: str) -> tuple[str, ...]:
+    """Give the tests of one kind of variant."""
+    return (f"tests/variants/test_{kind}.py",)
+
+
+class Mutant(NamedTuple):
+    """A bug: what it is, who had it ("": a trap that is easy to fall into), and the text that makes it."""
+
+    bug: str
+    seen: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+NORM = "return (gradients.flatten(1).square().sum(1) + 1e-12).sqrt()"
+PLACE = "torch.rand(n, 1, 1, 1, device=real.device), len(real))\n    return place"
+TWO_SIDED = "return real + step * (2 * uniform(*pixels) - 1)"
+PULLING = "(squares.sum() - squares.diagonal().sum()) / (n * (n - 1))"
+POTENTIALS = "Potentials(attraction.mean(1) - mixed.mean(1), mixed.mean(0) - repulsion.mean(1))"
+
+MUTANTS = [
+    # The gradient penalty
+    Mutant(
+        "gradient norm over channels",
+        "eriklindernoren/PyTorch-GAN, DRAGAN",
+        "gan/penalties.py",
+        NORM,
+        "return (gradients.square().sum(1) + 1e-12).sqrt()",
+        PENALTIES,
+    ),
+    Mutant(
+        "gradient norm over height",
+        "khanrc/tf.gans-comparison; SunnerLi/WGAN-tensorlayer",
+        "gan/penalties.py",
+        NORM,
+        "return (gradients.square().sum(2) + 1e-12).sqrt()",
+        PENALTIES,
+    ),
+    Mutant(
+        "gradient norm over the whole batch",
+        "torchgan/torchgan",
+        "gan/penalties.py",
+        NORM,
+        "return (gradients.square().sum() + 1e-12).sqrt().expand(len(gradients))",
+        PENALTIES,
+    ),
+    Mutant(
+        "root of the mean of squares for the norm",
+        "SunnerLi/WGAN-tensorlayer",
+        "gan/penalties.py",
+        NORM,
+        "return (gradients.flatten(1).square().mean(1) + 1e-12).sqrt()",
+        PENALTIES,
+    ),
+    Mutant(
+        "no guard in the root of the norm",
+        "",
+        "gan/penalties.py",
+        NORM,
+        "return gradients.flatten(1).square().sum(1).sqrt()",
+        PENALTIES,
+    ),
+    Mutant(
+        "epsilon per pixel",
+        "eriklindernoren/PyTorch-GAN, issue 5",
+        "gan/penalties.py",
+        PLACE,
+        "torch.rand(n, *real.shape[1:], device=real.device), len(real))\n    return place",
+        PENALTIES,
+    ),
+    Mutant(
+        "epsilon per batch",
+        "SunnerLi/WGAN-tensorlayer",
+        "gan/penalties.py",
+        PLACE,
+        "torch.rand(1, 1, 1, 1, device=real.device).expand(n, 1, 1, 1), len(real))\n    return place",
+        PENALTIES,
+    ),
+    Mutant(
+        "epsilon from N(0, 1)",
+        "SunnerLi/WGAN-tensorlayer",
+        "gan/penalties.py",
+        PLACE,
+        "torch.randn(n, 1, 1, 1, device=real.device), len(real))\n    return place",
+        PENALTIES,
+    ),
+    Mutant(
+        "the penalty's graph reaches the generator",
+        "",
+        "gan/penalties.py",
+        "points = points.detach().float().requires_grad_()",
+        "points = points.float() if points.requires_grad else points.float().requires_grad_()",
+        PENALTIES,
+    ),
+    Mutant(
+        "the penalty without a graph of its own, so that it moves nothing",
+        "",
+        "gan/penalties.py",
+        "create_graph=True",
+        "create_graph=False",
+        PENALTIES,
+    ),
+    Mutant(
+        "only norms above 1 are penalised",
+        "",
+        "gan/penalties.py",
+        "weight * (norms - 1).square().mean()",
+        "weight * (norms - 1).clamp_min(0).square().mean()",
+        PENALTIES,
+    ),
+    Mutant(
+        "the penalty computed in bfloat16 under mixed precision",
+        "",
+        "gan/penalties.py",
+        "torch.autocast(points.device.type, enabled=False)",
+        "torch.autocast(points.device.type, dtype=torch.bfloat16)",
+        PENALTIES,
+    ),
+    Mutant(
+        "the penalty is logged and not added to the loss",
+        "reported against Zeleni9/pytorch-wgan and others",
+        "gan/objectives.py",
+        "return loss + value, {",
+        "return loss, {",
+        OBJECTIVES,
+    ),
+    Mutant(
+        "the critic descends the penalty alone",
+        "eriklindernoren/PyTorch-GAN, DRAGAN",
+        "gan/objectives.py",
+        "return loss + value, {",
+        "return value, {",
+        OBJECTIVES,
+    ),
+    Mutant(
+        "batch normalisation under the penalty",
+        "SunnerLi/WGAN-tensorlayer",
+        "gan/variants/wgan_gp.py",
+        "critic_norm=self.critic_norm)",
+        'critic_norm="batch")',
+        (
+            "tests/variants/test_laws.py::"
+            "test_no_critic_under_a_penalty_has_batch_statistics_but_in_profile_seed",
+        ),
+    ),
+    # DRAGAN
+    Mutant(
+        "DRAGAN moves images upwards only",
+        "the authors' notebook; LynnHo and torchgan",
+        "gan/penalties.py",
+        TWO_SIDED,
+        "return real + step * uniform(*pixels)",
+        PENALTIES,
+    ),
+    Mutant(
+        "DRAGAN's deviation per image in place of the batch's",
+        "",
+        "gan/penalties.py",
+        TWO_SIDED,
+        "return real + scale * real.flatten(1).std(1).view(-1, 1, 1, 1) * (2 * uniform(*pixels) - 1)",
+        PENALTIES,
+    ),
+    Mutant(
+        "DRAGAN's gradient of probabilities",
+        "the authors' notebook",
+        "gan/penalties.py",
+        "gradient(critic, perturb(",
+        "gradient(lambda points: critic(points).sigmoid(), perturb(",
+        of("dragan"),
+    ),
+    Mutant(
+        "DRAGAN's points around fakes",
+        "",
+        "gan/penalties.py",
+        "perturb(real, perturbation, scale))",
+        "perturb(fake, perturbation, scale))",
+        of("dragan"),
+    ),
+    # EBGAN
+    Mutant(
+        "EBGAN's target detached",
+        "eriklindernoren/PyTorch-GAN, issue 18",
+        "gan/variants/ebgan.py",
+        "error = (images - reconstruction",
+        "error = (images.detach() - reconstruction",
+        of("ebgan"),
+    ),
+    Mutant(
+        "EBGAN's hinge of the batch's mean",
+        "khanrc/tf.gans-comparison",
+        "gan/variants/ebgan.py",
+        'level = fake_energy.mean() if self.params.hinge == "batch" else fake_energy',
+        "level = fake_energy.mean()",
+        of("ebgan"),
+    ),
+    Mutant(
+        "EBGAN's energy as a mean of squares under a margin for norms",
+        "eriklindernoren/PyTorch-GAN",
+        "gan/variants/ebgan.py",
+        "energy: Tensor = error.norm(dim=1)",
+        "energy: Tensor = error.square().mean(1)",
+        of("ebgan"),
+    ),
+    Mutant(
+        "pulling-away without the square",
+        "eriklindernoren/PyTorch-GAN; shekkizh, issue 3",
+        "gan/variants/ebgan.py",
+        "(directions @ directions.T).square()",
+        "directions @ directions.T",
+        of("ebgan"),
+    ),
+    Mutant(
+        "pulling-away with the diagonal",
+        "",
+        "gan/variants/ebgan.py",
+        PULLING,
+        "squares.sum() / (n * (n - 1))",
+        of("ebgan"),
+    ),
+    Mutant(
+        "pulling-away logged with its weight, so that it is 0 without it",
+        "khanrc/tf.gans-comparison",
+        "gan/variants/ebgan.py",
+        '"generator/pulling_away": pulling.detach()',
+        '"generator/pulling_away": weight * pulling.detach()',
+        of("ebgan"),
+    ),
+    # BEGAN
+    Mutant(
+        "BEGAN's k not clamped",
+        "wiseodd/generative-models",
+        "gan/variants/began.py",
+        "(self.k + self.k_rate * self._balance).clamp(0, 1)",
+        "self.k + self.k_rate * self._balance",
+        of("began"),
+    ),
+    Mutant(
+        "BEGAN's k not saved",
+        "",
+        "gan/variants/began.py",
+        '{"k": float(self.k), **vars(self.course)}',
+        '{"k": 0.0, **vars(self.course)}',
+        of("began"),
+    ),
+    Mutant(
+        "BEGAN's balance with the other sign",
+        "",
+        "gan/variants/began.py",
+        "self.gamma * real_loss - fake_loss",
+        "fake_loss - self.gamma * real_loss",
+        of("began"),
+    ),
+    Mutant(
+        "BEGAN's k moved by the critic step's energies",
+        "khanrc/tf.gans-comparison",
+        "gan/variants/began.py",
+        'if self.params.balance_from == "generator_step":',
+        "if False:",
+        of("began"),
+    ),
+    Mutant(
+        "BEGAN's M without the absolute value",
+        "",
+        "gan/variants/began.py",
+        "real_loss + self._balance.abs()",
+        "real_loss + self._balance",
+        of("began"),
+    ),
+    Mutant(
+        "BEGAN's loss summed over pixels",
+        "wiseodd/generative-models",
+        "gan/variants/began.py",
+        "return error.mean() if",
+        "return error.flatten(1).sum(1).mean() if",
+        of("began"),
+    ),
+    Mutant(
+        "BEGAN's target detached",
+        "",
+        "gan/variants/began.py",
+        "error = (images - reconstruction",
+        "error = (images.detach() - reconstruction",
+        of("began"),
+    ),
+    # WGAN
+    Mutant(
+        "the clip leaves gains and biases out",
+        "",
+        "gan/variants/wgan.py",
+        "        parameter.data.clamp_(-bound, bound)",
+        "        if parameter.dim() > 1:\n            parameter.data.clamp_(-bound, bound)",
+        of("wgan"),
+    ),
+    Mutant(
+        "the clip covers running statistics",
+        "kuleshov/tf-wgan",
+        "gan/variants/wgan.py",
+        "for parameter in critic.parameters():",
+        "for parameter in [*critic.parameters(), *(b for b in critic.buffers() if b.is_floating_point())]:",
+        of("wgan"),
+    ),
+    Mutant(
+        "the clip before the update",
+        "the authors' code; kuleshov/tf-wgan; divyam25/Oh-My-GAN",
+        "gan/training.py",
+        "    state.critic_optimizer.step()\n    gan.objective.after_critic_step(gan.critic)\n",
+        "    gan.objective.after_critic_step(gan.critic)\n    state.critic_optimizer.step()\n",
+        of("wgan"),
+    ),
+    Mutant(
+        "W with the sign of real low",
+        "kuleshov/tf-wgan; SunnerLi/WGAN-tensorlayer",
+        "gan/losses.py",
+        "return real.mean() - fake.mean()",
+        "return fake.mean() - real.mean()",
+        of("wgan"),
+    ),
+    Mutant(
+        "the generator lowers its scores",
+        "",
+        "gan/objectives.py",
+        "loss = -critic(fake).float().mean()",
+        "loss = critic(fake).float().mean()",
+        of("wgan"),
+    ),
+    Mutant(
+        "long inner loops one step early",
+        "kuleshov/tf-wgan",
+        "gan/objectives.py",
+        "step % 500 == 0",
+        "(step + 1) % 500 == 0",
+        of("wgan"),
+    ),
+    # The other losses
+    Mutant(
+        "LSGAN squares sigmoids",
+        "google/compare_gan",
+        "gan/variants/lsgan.py",
+        "real_scores, fake_scores = critic(real).float(), critic(fake).float()",
+        "real_scores, fake_scores = critic(real).float().sigmoid(), critic(fake).float().sigmoid()",
+        of("lsgan"),
+    ),
+    Mutant(
+        "the generator's loss saturates",
+        "",
+        "gan/losses.py",
+        "return functional.softplus(-fake).mean()",
+        "return -functional.softplus(fake).mean()",
+        of("gan"),
+    ),
+    Mutant(
+        "Coulomb's potential with a gradient",
+        "",
+        "gan/variants/coulomb.py",
+        "real, fake = real.detach().float().flatten(1), fake.detach().float().flatten(1)",
+        "real, fake = real.float().flatten(1), fake.float().flatten(1)",
+        of("coulomb"),
+    ),
+    Mutant(
+        "Coulomb's self term dropped",
+        "",
+        "gan/variants/coulomb.py",
+        "target = without if params.exclude_self else with_self",
+        "target = without",
+        of("coulomb"),
+    ),
+    Mutant(
+        "Coulomb's sign that of its authors, with the paper's loss",
+        "bioinf-jku/coulomb_gan has both the other way",
+        "gan/variants/coulomb.py",
+        POTENTIALS,
+        "Potentials(mixed.mean(1) - attraction.mean(1), repulsion.mean(1) - mixed.mean(0))",
+        of("coulomb"),
+    ),
+    Mutant(
+        "Coulomb's distances by a product of matrices",
+        "",
+        "gan/variants/coulomb.py",
+        'compute_mode="donot_use_mm_for_euclid_dist"',
+        'compute_mode="use_mm_for_euclid_dist"',
+        of("coulomb"),
+    ),
+    Mutant(
+        "the saturating penalty pulls norms to 0",
+        "",
+        "gan/variants/wgan_penalty.py",
+        "saturate(norms - 1)",
+        "saturate(norms)",
+        of("wgan_penalty"),
+    ),
+    Mutant(
+        "the penalty at both ends taken at one",
+        "",
+        "gan/variants/wgan_penalty.py",
+        "for images in (real, fake)]",
+        "for images in (real, real)]",
+        of("wgan_penalty"),
+    ),
+    # The loop
+    Mutant(
+        "the critic left frozen",
+        "",
+        "gan/training.py",
+        "    gan.critic.requires_grad_(True)\n",
+        "",
+        TRAINING,
+    ),
+    Mutant(
+        "the generator moved on critic steps",
+        "",
+        "gan/training.py",
+        "            scalars |= critic_step(state, real, fake.detach())\n",
+        "            scalars |= critic_step(state, real, fake.detach())\n"
+        "            state.generator_optimizer.step()\n",
+        TRAINING,
+    ),
+    Mutant(
+        "the critic's loss reaches the generator",
+        "divyam25/Oh-My-GAN",
+        "gan/training.py",
+        "critic_step(state, real, fake.detach())",
+        "critic_step(state, real, fake)",
+        TRAINING,
+    ),
+    Mutant(
+        "gradients of earlier critic steps kept",
+        "",
+        "gan/training.py",
+        "    state.critic_optimizer.zero_grad(set_to_none=True)\n",
+        "",
+        TRAINING,
+    ),
+    Mutant(
+        "all critic steps on one batch and one noise",
+        "divyam25/Oh-My-GAN",
+        "gan/training.py",
+        "if inner == 0 or not repeated:",
+        "if inner == 0:",
+        TRAINING,
+    ),
+    Mutant(
+        "the averaged generator not saved",
+        "",
+        "gan/training.py",
+        '            "averaged": self.averaged,\n',
+        "",
+        TRAINING,
+    ),
+    Mutant(
+        "random numbers that an interruption shifts",
+        "",
+        "gan/training.py",
+        'state.seed_draws("critic", 0 if repeated else inner)',
+        "pass",
+        TRAINING,
+    ),
+    Mutant(
+        "rates not scheduled",
+        "",
+        "gan/training.py",
+        "        set_learning_rates(state)\n",
+        "",
+        TRAINING,
+    ),
+    Mutant(
+        "held-out scores move the running statistics",
+        "",
+        "gan/training.py",
+        "        buffer.copy_(value)\n",
+        "        pass\n",
+        TRAINING,
+    ),
+    # Optimisers and networks
+    Mutant(
+        "TensorFlow's RMSprop with its slot at 0",
+        "any port to torch.optim.RMSprop",
+        "gan/optimizers.py",
+        "torch.ones_like(weight)",
+        "torch.zeros_like(weight)",
+        OPTIMIZERS,
+    ),
+    Mutant(
+        "TensorFlow's RMSprop with eps outside the root",
+        "any port to torch.optim.RMSprop",
+        "gan/optimizers.py",
+        "(average + 1e-10).sqrt_()",
+        "average.sqrt().add_(1e-10)",
+        OPTIMIZERS,
+    ),
+    Mutant(
+        "weight decay on biases and gains",
+        "",
+        "gan/optimizers.py",
+        '{"params": others}]',
+        '{"params": others, "weight_decay": decay}]',
+        OPTIMIZERS,
+    ),
+    Mutant(
+        "the critic's first layer normalised",
+        "kuleshov/tf-wgan, DCGAN; SunnerLi/WGAN-tensorlayer",
+        "gan/networks/dcgan.py",
+        'kind = critic_norm if level > 0 or params.first_norm else "none"',
+        "kind = critic_norm",
+        ("tests/networks/test_dcgan.py",),
+    ),
+    Mutant(
+        "layer norm per channel",
+        "",
+        "gan/networks/layers.py",
+        "nn.GroupNorm(1, channels)",
+        "nn.GroupNorm(channels, channels)",
+        LAYERS,
+    ),
+]
+
+
+class Outcome(NamedTuple):
+    """What pytest made of a copy: its exit status, the first test that failed, and what it said."""
+
+    status: int
+    failed: str
+    said: str
+
+
+def main() -> int:
+    """Run all, write the table, and say what survived."""
+    # A server that has loaded torch once forks a fresh process for each bug.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "numpy", "pydantic", "ruamel.yaml", "pytest"])
+    jobs = int(os.environ.get("JOBS") or os.cpu_count() or 1)
+    with context.Pool(jobs, maxtasksperchild=1) as pool:
+        outcomes = []
+        for mutant, outcome in zip(MUTANTS, pool.imap(try_tests, MUTANTS, chunksize=1), strict=True):
+            if outcome.status not in (0, 1):
+                print(f"error: {mutant.bug}: the tests could not be run\n{outcome.said}")
+                return 1
+            print(f"{mutant.bug}: {outcome.failed or 'NOTHING noticed it'}", flush=True)
+            outcomes.append(outcome.failed)
+        # A test that fails without any bug has noticed nothing.
+        sound = pool.apply(try_tests, [Mutant("no bug", "", "", "", "", tuple(sorted({*outcomes} - {""})))])
+    if sound.status != 0:
+        print(f"error: {sound.failed} fails without any bug\n{sound.said}")
+        return 1
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(table_of(outcomes), encoding="utf-8")
+    survivors = outcomes.count("")
+    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} bugs noticed; see {TABLE.relative_to(ROOT)}")
+    return 1 if survivors else 0
+
+
+def try_tests(mutant: Mutant) -> Outcome:
+    """Run a mutant's tests on a copy of the sources with the bug, up to the first that fails.
+
+    For a process of its own: it changes directory and what is imported from where.
+    """
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder).resolve()
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, copy / name)
+        if mutant.file:
+            (copy / mutant.file).write_text(planted(mutant), encoding="utf-8")
+        for name in [name for name in sys.modules if name.split(".")[0] in ("gan", "pipeline", "tests")]:
+            del sys.modules[name]
+        sys.path[:] = [str(copy), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]
+        os.chdir(copy)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        recorder, said = Recorder(), io.StringIO()
+        options = ["-x", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", f"--rootdir={copy}"]
+        with contextlib.redirect_stdout(said):
+            status = pytest.main([*options, *mutant.tests], plugins=[recorder])
+        origin = Path(sys.modules["gan"].__file__ or "")
+        assert origin.is_relative_to(copy), f"the tests were run on {origin}, not on the copy"
+        os.chdir(ROOT)
+    return Outcome(int(status), recorder.failed, said.getvalue()[-3000:])
+
+
+class Recorder:
+    """Keeps the name of the first test that failed."""
+
+    failed = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of one phase of a test."""
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
+
+
+def planted(mutant: Mutant) -> str:
+    """Source of the mutant's file with the bug in it. Raises ValueError unless its text is there once."""
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    if (times := source.count(mutant.old)) != 1:
+        raise ValueError(f"{mutant.bug}: found {times} times in {mutant.file}, not once: {mutant.old!r}")
+    changed = source.replace(mutant.old, mutant.new)
+    ast.parse(changed)
+    return changed
+
+
+def table_of(killers: list[str]) -> str:
+    """Write the table of what noticed which bug."""
+    rows = [
+        "# Known bugs, and what notices them",
+        "",
+        "Written by `make mutants`. Each bug is planted by itself in a copy of the sources, and the first",
+        "test that fails is named; `tests/mutants.py` has the texts. Many were found in published",
+        "implementations, the others are easy to make. Where a recipe of profile `seed` keeps an ancestor's",
+        "bug on purpose, the mutant is the same bug where it doesn't belong.",
+        "",
+        f"{len(killers) - killers.count('')} of {len(killers)} are noticed.",
+        "",
+        "| bug | seen in | planted in | noticed by |",
+        "| --- | --- | --- | --- |",
+    ]
+    for mutant, killer in zip(MUTANTS, killers, strict=True):
+        name = f"`{killer.removeprefix('tests/')}`" if killer else "**nothing**"
+        rows.append(f"| {mutant.bug} | {mutant.seen} | `{mutant.file}` | {name} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
