@@ -21,7 +21,7 @@ from gan.config import Params
 from gan.files import read_json
 from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
 from pipeline.leaderboard import Board, Row
-from pipeline.pictures import along_the_run, data_uri, enlarge, lay_out, read_grid, read_samples
+from pipeline.pictures import along_the_run, data_uri, enlarge, lay_out, png_uri, read_grid, read_samples
 from pipeline.stage import Cell
 from pipeline.table import Line, Table, make_table, position, seed_lines, short_names, summary
 
@@ -59,6 +59,7 @@ class Section:
     seeds: list[tuple[str, str, str, str]]
     samples: str
     evaluator: dict[str, Any]
+    contact: str  # the data set's contact sheet, as an address
     runs: list[Run]
     noise: str  # the latent law of most variants
     meanings: list[tuple[str, str]]  # title of a chart and what it shows, for the charts there are
@@ -129,6 +130,7 @@ def _section(board: Board, params: Params) -> Section:
         seeds=seed_lines(board),
         samples=f"{params.evaluate.samples:,}",
         evaluator=read_json(rows[0].cell.evaluator / "card.json"),
+        contact=png_uri(rows[0].cell.contact.read_bytes()),
         runs=runs,
         noise=laws.usual,
         meanings=_meanings(runs),

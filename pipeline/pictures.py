@@ -77,7 +77,12 @@ def encode_png(picture: Pixels) -> bytes:
 
 def data_uri(picture: Pixels) -> str:
     """Encode a picture as an address that holds it whole."""
-    return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode("ascii")
+    return png_uri(encode_png(picture))
+
+
+def png_uri(content: bytes) -> str:
+    """Write a PNG file as an address that holds it whole."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def labelled_rows(rows: Sequence[tuple[str, list[str], Pixels]]) -> bytes:

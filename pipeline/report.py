@@ -62,6 +62,7 @@ def check_artefacts(cells: Sequence[Cell]) -> None:
     needed = {CHAMPION: "champion"}
     for cell in cells:
         needed |= {
+            cell.contact: f"contact@{cell.dataset}",
             cell.evaluator / "card.json": f"evaluator@{cell.dataset}",
             cell.model / "card.json": f"train@{cell.key}",
             cell.model / "history.csv": f"train@{cell.key}",

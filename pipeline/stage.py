@@ -77,6 +77,11 @@ class Cell:
         return Path("build/registered") / f"{self.key}.json"
 
     @property
+    def contact(self) -> Path:
+        """A look at the images that are trained on."""
+        return Path("build/contact") / f"{self.dataset}.png"
+
+    @property
     def evaluator(self) -> Path:
         """Folder of the trained scoring network."""
         return Path("build/evaluators") / self.dataset

@@ -17,10 +17,10 @@ from gan.card import Card, write_card
 from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
-from gan.files import write_json
+from gan.files import write_bytes, write_json
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, interval, make_boards, rows_from_json, summarise
-from pipeline.pictures import enlarge, lay_out, read_grid
+from pipeline.pictures import encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
 from pipeline.table import fixed, make_table, percent, position, seed_lines, summary, whole_percent
@@ -46,6 +46,8 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     write_json(Path("build/champion.json"), {"mnist_tiny": {"key": "mnist_tiny-dcgan-quick-0"}})
     evaluator = {"name": "mnistnet", "sha256": HASH, "accuracy": 0.975, "classes": 10}
     write_json(Path("build/evaluators/mnist_tiny/card.json"), evaluator)
+    sheet = encode_png(np.full((8, 8, 1), 7, np.uint8))
+    write_bytes(Path("build/contact/mnist_tiny.png"), sheet)
     for cell, fid, classes in zip(selected_cells(loaded), (40.0, 900.0), (10, 3), strict=True):
         write_cell(cell, loaded, fid, classes)
     return loaded
@@ -150,6 +152,11 @@ def study(params: Params) -> Params:
 def read_rows() -> list[dict[str, object]]:
     rows: list[dict[str, object]] = json.loads((REPORT / "leaderboard.json").read_text())
     return rows
+
+
+def test_the_page_shows_the_images_that_were_learned_from(params: Params) -> None:
+    page = write_report(params).read_text(encoding="utf-8")
+    assert png_uri(Path("build/contact/mnist_tiny.png").read_bytes()) in page
 
 
 def test_page_names_no_address_outside_itself(params: Params) -> None:
