@@ -26,23 +26,55 @@ METHOD: dict[str, Any] = {
     "generator_optimizer": {"kind": "adam", "lr": 1e-3, "betas": [0.5, 0.999]},
     "critic_optimizer": {"kind": "rmsprop", "lr": 1e-3, "alpha": 0.9},
     "generator_noise": "fresh",
+    "critic_batches": "fresh",
     "schedule": [{"from": 0.5, "critic_lr": 1e-4}],
-    "hidden": 4,
-    "activation": "relu",
-    "critic_dropout": 0.0,
+    "rate_decay": None,
+    "on_divergence": "stop",
+    "networks": {"kind": "mlp", "hidden": 4, "activation": "relu", "critic_dropout": 0.0},
 }
 CONVOLUTIONAL: dict[str, Any] = {
-    **{name: METHOD[name] for name in METHOD if name not in ("hidden", "activation", "critic_dropout")},
+    **METHOD,
     "kind": "dcgan",
     "networks": {
         "kind": "dcgan",
-        "generator_width": 4,
-        "critic_width": 4,
-        "kernel": 4,
-        "stem_norm": True,
+        "generator": {
+            "width": 4,
+            "kernel": 4,
+            "hidden": None,
+            "stem": "dense",
+            "stem_norm": "channel",
+            "norm": True,
+            "biases": False,
+            "output": "tanh",
+        },
+        "critic": {"width": 4, "kernel": 4, "hidden": None, "first_norm": False, "biases": False},
         "initialisation": "normal",
     },
 }
+DECODER: dict[str, Any] = {
+    **METHOD,
+    "kind": "began",
+    "networks": {
+        "kind": "began",
+        "width": 4,
+        "code": 4,
+        "stages": 2,
+        "convolutions": 1,
+        "last_convolutions": 1,
+        "output_bias": 0.0,
+        "initialisation": "glorot",
+    },
+    "exponent": 2,
+    "gamma": 0.5,
+    "k_rate": 0.001,
+    "balance_from": "generator_step",
+    "stall": None,
+}
+
+
+def reshaped(method: dict[str, Any], **sizes: int) -> dict[str, Any]:
+    """Give a method's networks other sizes."""
+    return method | {"networks": method["networks"] | sizes}
 
 
 def card_fields(method: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -173,8 +205,10 @@ def test_files_that_are_no_safetensors_are_data_errors(tmp_path: Path, content: 
 @pytest.mark.parametrize(
     ("method", "changes", "expected"),
     [
-        ({**METHOD, "hidden": 10**9}, {}, "4294967296 is the limit"),
-        ({**METHOD, "hidden": 10**30}, {}, "can't be built"),
+        (reshaped(METHOD, hidden=10**9), {}, "4294967296 is the limit"),
+        (reshaped(METHOD, hidden=10**30), {}, "can't be built"),
+        (reshaped(DECODER, stages=10**9), {}, "less than or equal to 8"),
+        (reshaped(DECODER, convolutions=10**9), {}, "less than or equal to 8"),
         ({**METHOD, "z_dim": 10**9}, {}, "more than 4096"),
         ({**METHOD, "kind": "os.system"}, {}, "does not match any of the expected tags"),
         (METHOD, {"kind": "dcgan"}, "its method is 'gan'"),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Glorot uniform (TensorFlow slim); He-like uniform for convolutions, Glorot for shortcuts (igul222's ResNet).
 Initialisation = Literal["normal", "uniform", "glorot", "he"]
 CriticNorm = Literal["none", "batch", "layer"]
+# How deep a network may be. A card may be anybody's: a depth of a billion would take all memory.
+Depth = Annotated[int, Field(ge=1, le=8)]
 
 
 class NetworksParams(StrictModel):
@@ -140,7 +142,7 @@ class AutoencoderParams(StrictModel):
     """Shape of the strided autoencoder that is EBGAN's critic."""
 
     width: PositiveInt  # of the layer nearest to the image; it doubles with each halving of the side
-    stages: PositiveInt  # halvings
+    stages: Depth  # halvings
     code: PositiveInt | None  # numbers of a dense code; none: the last map is the code
 
 
@@ -168,9 +170,9 @@ class EquilibriumParams(NetworksParams):
     kind: Literal["began"]
     width: PositiveInt
     code: PositiveInt
-    stages: PositiveInt  # halvings
-    convolutions: PositiveInt  # of the encoder that keep the size, at each of its sizes
-    last_convolutions: PositiveInt  # the same at the smallest size
+    stages: Depth  # halvings
+    convolutions: Depth  # of the encoder that keep the size, at each of its sizes
+    last_convolutions: Depth  # the same at the smallest size
     output_bias: float  # where every pixel starts: the images' mean, or 0 as in the paper
     initialisation: Initialisation
 

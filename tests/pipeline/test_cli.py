@@ -119,13 +119,12 @@ def test_each_entry_says_what_it_is(checkout: Path) -> None:
 
 def test_another_image_is_made_by_the_recipes_of_its_data_set(checkout: Path, params: Params) -> None:
     path = checkout / "params.yaml"
-    text = path.read_text().replace(
-        "datasets:\n  mnist_tiny:", "datasets:\n  wide: {image: [2, 32, 32], split: "
-    )
-    assert "wide:" not in params.datasets
-    path.write_text(text.replace("split:  {image", "split: every_fifth_is_test}\n  mnist_tiny: {image"))
-    path.write_text(path.read_text() + "  wide: {only: *only}\n")
-    path.write_text(path.read_text().replace("    dcgan:\n", "    dcgan: &only\n", 1))
+    assert "wide" not in params.datasets
+    text = path.read_text()
+    section = next(line for line in text.splitlines(keepends=True) if line.startswith("datasets:"))
+    wide = "  wide: {image: [2, 32, 32], split: every_fifth_is_test}\n"
+    text = text.replace(section, section + wide, 1).replace("    dcgan:\n", "    dcgan: &only\n", 1)
+    path.write_text(text + "  wide: {only: *only}\n")
     rows = json.loads(gantry("variants", "--image", "2x32x32", "--json").stdout)
     assert [row["name"] for row in rows] == ["only"]
     elsewhere = json.loads(gantry("variants", "--image", "2x32x32", "--dataset", "mnist", "--json").stdout)

@@ -24,7 +24,7 @@ def test_a_key_and_its_cell_are_each_others_inverse():
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("mnist_tiny-gna-smoke-0", "no variant 'gna' for mnist_tiny; there are gan, dcgan"),
+        ("mnist_tiny-gna-smoke-0", "no variant 'gna' for mnist_tiny; there are gan, gan_seed, dcgan"),
         ("mnist_tiny-gan-smok-0", "no budget 'smok'; there are smoke, quick, full"),
         ("mnits-gan-smoke-0", "no data set 'mnits'; there are mnist_tiny, mnist"),
         ("mnist_tiny-gan-smoke", "is no cell"),
@@ -73,7 +73,7 @@ def test_each_error_has_its_exit_code(error, code):
 def test_a_stage_run_by_hand_on_faulty_params_ends_with_78_and_a_line_for_each(tmp_path, stage):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(
-        text.replace("precision: fp32", "precison: fp32").replace("clip: 0.01", "clip: '0.01'"),
+        text.replace("precision: fp32", "precison: fp32").replace("clip: 0.01", "clip: '0.01'", 1),
         encoding="utf-8",
     )
     argument = ["mnist_tiny"] if stage == "convert" else []
