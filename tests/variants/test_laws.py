@@ -272,6 +272,7 @@ def test_at_64x64x3_every_entry_trains_two_steps_with_its_published_widths(colou
     rows = [read_scalars(scalars, state.step) for scalars in training_steps(state, iter(lambda: real, None))]
     assert len(rows) == 2 and rows[0].keys() == rows[1].keys()
     assert all(math.isfinite(value) for row in rows for value in row.values())
-    assert moved(state.gan.generator, before) == set(before)
+    # RMSprop of TensorFlow begins with lr * g, which rounding swallows in a gain of exactly 1.
+    assert moved(state.gan.generator, before) >= {n for n, weight in before.items() if (weight != 1).any()}
     if method.kind == "wgan":
         assert max(parameter.abs().max().item() for parameter in state.gan.critic.parameters()) <= 0.01
