@@ -11,7 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gan.config import load_params
-from gan.contract import ImageShape
+from gan.contract import ImageShape, Objective
 from gan.training import (
     critic_step,
     generator_gradients,
@@ -169,6 +169,8 @@ def test_every_step_logs_the_same_finite_scalars(method):
     assert {"loss/critic", "loss/generator"} <= set(rows[0])
     assert len({tuple(row) for row in rows}) == 1
     held_out = held_out_scalars(state, next(batches(method)))
+    offers = type(state.gan.objective).held_out_scalars is not Objective.held_out_scalars
+    assert bool(held_out) == offers
     assert all(value.dim() == 0 and bool(value.isfinite()) for value in held_out.values())
     assert not set(held_out) & set(rows[0])
 
