@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +290,56 @@ def test_a_full_disk_is_an_os_error_that_leaves_the_old_store(tmp_path):
     assert found.stdout.decode().startswith("5 [Errno 5] LMDB can't write")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["digits.json", "digits.lmdb"]
     assert ImageStore(path, "test").read_labels([5]).tolist() == [26]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gan.data.image_store import write_store
+
+image = (3, 32, 32)
+records = ((np.full(image, (i + int(sys.argv[2])) % 256, np.uint8), i) for i in range(4000))
+print("begin", flush=True)
+write_store(Path(sys.argv[1]), records, image=image, splits={"train": (0, 4000)}, recipe={})
+print("end", flush=True)
+"""
+
+
+def start_writer(path, first):
+    command = [sys.executable, "-c", WRITER, str(path), str(first)]
+    writer = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+    assert writer.stdout.readline() == b"begin\n"
+    return writer
+
+
+@pytest.mark.slow
+def test_a_writer_killed_at_any_moment_leaves_the_old_store_the_new_one_or_a_refusal(tmp_path):
+    path = tmp_path / "digits.lmdb"
+    begin = time.monotonic()
+    start_writer(path, 0).communicate()
+    whole = time.monotonic() - begin
+    seen = set()
+    for moment in np.linspace(0.0, 1.1 * whole, 24):
+        writer = start_writer(path, 1)
+        time.sleep(moment)
+        writer.kill()
+        writer.communicate()
+        try:
+            values = ImageStore(path, "train").read(range(4000))[:, 0, 0, 0]
+        except DataError as error:
+            assert "run 'dvc repro -f convert@digits'" in str(error)  # noqa: PT017
+            seen.add("refusal")
+        else:
+            first = int(values[0])
+            assert first in (0, 1)
+            assert (values == (np.arange(4000) + first) % 256).all()
+            seen.add("old" if first == 0 else "new")
+        start_writer(path, 0).communicate()
+        assert ImageStore(path, "train").read([3999])[0, 0, 0, 0] == 3999 % 256
+    assert {"old", "new"} <= seen
 
 
 def test_a_truncated_file_is_refused_and_kills_nobody(store, tmp_path):
