@@ -16,7 +16,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro smoke test test-slow mutants check ui clean
+.PHONY: help repro smoke test test-slow mutants bench check ui clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ test-slow: $(VENV)  ## run the tests that take longer
 
 mutants: $(VENV)  ## plant known bugs one by one and see that a test fails; writes docs/mutants.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+bench: $(VENV)  ## measure Gantry beside its alternatives; writes benchmarks/results.json and .md
+	$(BIN)/python -m benchmarks
 
 check: $(VENV)  ## lint, types, workflows, Dockerfile, params.yaml; report and README agree
 	$(BIN)/ruff check .
