@@ -17,6 +17,7 @@ from gan.card import Card
 from gan.config import load_params
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically
+from pipeline.compare import compare
 from pipeline.datasets import data, import_
 from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 
@@ -54,6 +55,7 @@ def main(debug: bool) -> None:
     """
 
 
+main.add_command(compare)
 main.add_command(data)
 main.add_command(import_)
 

@@ -18,6 +18,7 @@ from pipeline.stage import run_stage
 ROOTS = ["pipeline.train"]
 LEFT_OUT = {"gan", "gan.config", "gan.card", "gan.networks", "gan.variants"}
 OUT = Path("build/code")
+HERE = Path()
 
 
 def main(params: Params, _: str) -> None:
@@ -31,33 +32,33 @@ def main(params: Params, _: str) -> None:
         write_json(OUT / f"{variant}.json", {"digest": digest, "modules": modules})
 
 
-def reachable(roots: list[str]) -> set[str]:
-    """Find the roots and the modules of `gan` that they import, directly or not."""
+def reachable(roots: list[str], folder: Path = HERE) -> set[str]:
+    """Find the roots and the modules of `gan` that they import, directly or not, in a checkout's folder."""
     found: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += [other for other in imports_of(name) if other not in LEFT_OUT]
+            waiting += [other for other in imports_of(name, folder) if other not in LEFT_OUT]
     return found
 
 
-def imports_of(name: str) -> set[str]:
+def imports_of(name: str, folder: Path = HERE) -> set[str]:
     """Names of the modules of `gan` that a module imports, anywhere in its text."""
     names: set[str] = set()
-    for node in ast.walk(_tree(name)):
+    for node in ast.walk(_tree(name, folder)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "gan" and _source(name) is not None}
+    return {name for name in names if name.split(".")[0] == "gan" and _source(name, folder) is not None}
 
 
-def digest_of(name: str) -> str:
+def digest_of(name: str, folder: Path = HERE) -> str:
     """SHA-256 of a module's syntax tree; comments, docstrings and layout don't enter it."""
-    tree = _tree(name)
+    tree = _tree(name, folder)
     for node in ast.walk(tree):
         if (
             isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
@@ -67,16 +68,16 @@ def digest_of(name: str) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def _tree(name: str) -> ast.Module:
-    source = _source(name)
+def _tree(name: str, folder: Path) -> ast.Module:
+    source = _source(name, folder)
     if source is None:
         raise ModuleNotFoundError(name)
     return ast.parse(source.read_text(encoding="utf-8"))
 
 
-def _source(name: str) -> Path | None:
+def _source(name: str, folder: Path) -> Path | None:
     """File of a module, found without importing it; None for a name that is no module."""
-    path = Path(*name.split("."))
+    path = folder.joinpath(*name.split("."))
     candidates = (path.with_suffix(".py"), path / "__init__.py")
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 

@@ -16,6 +16,7 @@ from gan.errors import DataError
 from gan.files import read_json, write_json
 from gan.metrics import METRICS, Suffix, metric_name, score
 from gan.mnistnet import extract, load_mnistnet
+from pipeline.protocol import write_protocols
 from pipeline.stage import Cell, parse_cell, run_stage
 
 Columns = dict[Suffix, dict[str, float]]
@@ -48,6 +49,7 @@ def main(params: Params, key: str) -> None:
         for metric in METRICS
     }
     write_json(cell.metrics, named)
+    write_protocols(cell, params, evaluator, reference)
     Console().print(_table(f"{key}: {metric_name('*', *protocol)}", columns))
 
 

@@ -72,6 +72,11 @@ class Cell:
         return Path("build/metrics") / f"{self.key}.json"
 
     @property
+    def protocol(self) -> Path:
+        """What those scores mean: the protocol stamps of both generators' scores."""
+        return Path("build/protocols") / f"{self.key}.json"
+
+    @property
     def registered(self) -> Path:
         """Registered model, digest of its weights and what was decided on its aliases."""
         return Path("build/registered") / f"{self.key}.json"

@@ -30,7 +30,7 @@ LAYERS = [
 ONLY_IN = {
     "mlflow": {"pipeline.tracking", "pipeline.registry", "pipeline.serving"},
     "lmdb": {"gan.data.image_store"},
-    "click": {"pipeline.cli", "pipeline.datasets"},
+    "click": {"pipeline.cli", "pipeline.compare", "pipeline.datasets"},
     "dvc": set[str](),  # DVC sees files; we run its command
     "yaml": set[str](),  # YAML 1.1 reads `1e-4` as text and `no` as false; ruamel reads what DVC reads
     "pickle": set[str](),  # loading one runs whatever it holds
@@ -54,6 +54,8 @@ LIGHT = (
     "gan.data.sources",
     "gan.data.workers",
     "pipeline.stage",
+    "pipeline.protocol",
+    "pipeline.compare",
     "pipeline.datasets",
     "pipeline.tracking",
     "pipeline.registry",

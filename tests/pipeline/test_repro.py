@@ -57,7 +57,7 @@ def study(tmp_path, migrated):
             continue
         outs = [
             next(iter(out)) if isinstance(out, dict) else out
-            for out in stage.get("outs", stage.get("metrics"))
+            for out in [*stage.get("outs", []), *stage.get("metrics", [])]
         ]
         argument = stage["cmd"].split(" ", 3)[3] if stage["cmd"].count(" ") > 2 else "-"
         stage["cmd"] = f"python stand_in.py {name} {argument} {' '.join(outs)}"
