@@ -59,8 +59,7 @@ def compare(records: Sequence[str], raw: bool, as_json: bool) -> None:
     weights: Weights = "raw" if raw else "averaged"
     found = [record for argument in records for record in read_records(argument, weights)]
     check_comparable(found)
-    for source in dict.fromkeys(record.source for record in found):
-        _warn_of_unknown(source, next(record for record in found if record.source == source))
+    _warn_of_unknown(found)
     if as_json:
         click.echo(json.dumps(_as_dict(found), indent=1, ensure_ascii=False))
     else:
@@ -87,7 +86,7 @@ def read_records(argument: str, weights: Weights = "averaged") -> list[Record]:
         content = read_json(path)
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); write it again") from error
-    if isinstance(content, list):
+    if isinstance(content, list) and content:
         return [_read_row(str(path.parent), row, weights) for row in content]
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds neither metrics nor a leaderboard; name a cell or a report")
@@ -190,10 +189,14 @@ def _title(record: Record, records: Sequence[Record]) -> str:
     return record.key if alike == 1 else f"{record.key} ({record.source})"
 
 
-def _warn_of_unknown(source: str, record: Record) -> None:
-    unknown = [name for name in FIELDS if name not in record.protocol]
-    if unknown:
-        click.echo(f"{source}: without stamps, so unknown and not compared: {', '.join(unknown)}", err=True)
+def _warn_of_unknown(records: Sequence[Record]) -> None:
+    unknown: dict[str, set[str]] = {}
+    for record in records:
+        unknown.setdefault(record.source, set()).update(set(FIELDS) - record.protocol.keys())
+    for source, names in unknown.items():
+        if names:
+            listed = ", ".join(name for name in FIELDS if name in names)
+            click.echo(f"{source}: rows without stamps; unknown and not compared: {listed}", err=True)
 
 
 def _columns(records: Sequence[Record]) -> list[str]:

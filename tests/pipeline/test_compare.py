@@ -204,7 +204,7 @@ def test_an_unknown_cell_is_refused_by_name(checkout):
     assert "no variant 'dcgam'" in result.stderr
 
 
-@pytest.mark.parametrize("text", ["", "3", "[3]", '[{"dataset": "x"}]'])
+@pytest.mark.parametrize("text", ["", "3", "[]", "[3]", '[{"dataset": "x"}]'])
 def test_a_file_that_is_no_leaderboard_is_one_line(text, tmp_path):
     (tmp_path / "leaderboard.json").write_text(text)
     assert len(errors(gantry(tmp_path))) == 1

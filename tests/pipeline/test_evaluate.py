@@ -17,6 +17,7 @@ from gan.contract import ImageShape
 from gan.data.image_store import write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, sha256_of, write_json
+from pipeline.protocol import read_protocol
 
 KEY = "mnist_tiny-dcgan-smoke-0"
 SAMPLES = 130  # just above the evaluator's 128 features
@@ -136,6 +137,17 @@ def test_samples_that_are_more_like_the_data_score_lower(project):
     for metric in ("fid", "kid"):
         name = f"{metric}_mnistnet_130_test"
         assert metrics[name] < metrics[f"{name}_raw"] < metrics[f"{name}_ceiling"]
+
+
+def test_the_protocol_of_the_scores_is_written_beside_them(project):
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    path = project / "build/protocols" / f"{KEY}.json"
+    averaged, raw = read_protocol(path), read_protocol(path, "raw")
+    store = read_json(project / "data/lmdb/mnist_tiny.json")
+    card = read_json(project / "build/evaluators/mnist_tiny/card.json")
+    assert (averaged.data_digest, averaged.extractor_sha256) == (store["digest"], card["sha256"])
+    assert (averaged.samples, averaged.reference_samples, averaged.split) == (SAMPLES, SAMPLES, "test")
+    assert (averaged.weights, raw.weights) == ("averaged", "raw")
 
 
 def test_evaluating_again_writes_equal_bytes_and_shows_a_table(project, capsys):
