@@ -13,13 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import DataError
+from gan.neighbours import memorised_share, neighbourhoods, suspicious_distance
 
 Floats = NDArray[np.floating[Any]]
 Suffix = Literal["", "_raw", "_floor", "_ceiling"]
 
-METRICS = ("fid", "kid", "classes", "confident")
+FEATURE_METRICS = (
+    *("fid", "kid", "classes", "confident", "kid_spread", "fid_infinity", "is", "precision", "recall"),
+    *("density", "coverage", "class_kl", "memorised", "duplicates"),
+)
+IMAGE_METRICS = ("repeats", "sharpness", "ms_ssim")  # gan.image_metrics has them
+METRICS = FEATURE_METRICS + IMAGE_METRICS
 CONFIDENCE = 0.9
 COVERED_SHARE = 0.01
+NESTED = 6  # counts that a distance is extrapolated from, evenly spaced from a quarter of the samples on
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,37 @@ def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
             f"a Fréchet distance of {a.n} against {b.n} images in {len(a.mean)} features is not comparable; "
             f"take equal counts above {len(a.mean)} (evaluate.samples)"
         )
+    return max(_distance(a, b), 0.0)
+
+
+def _distance(a: FeatureStats, b: FeatureStats) -> float:
     values, vectors = np.linalg.eigh(a.covariance)
     root = vectors * np.sqrt(values.clip(min=0.0))  # rounding leaves eigenvalues a little below zero
     overlap = np.sqrt(np.linalg.eigvalsh(root.T @ b.covariance @ root).clip(min=0.0)).sum()
     gap = a.mean - b.mean
     distance = gap @ gap + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * overlap
-    return max(float(distance), 0.0)
+    return float(distance)
+
+
+def extrapolated_distance(features: Floats, reference: FeatureStats, *, seed: int = 0) -> float:
+    """Fréchet distance that samples (N, D) would have if there were no end of them.
+
+    The distance of n samples is close to a + b / n; a is that of the least-squares line through six
+    nested portions of one shuffle, from N / 4 samples to all N. The reference's own count is left as it
+    is. Chong & Forsyth, 2020, arXiv:1911.07023, section 4. Trust it where N / 4 exceeds D; it may then
+    still fall below zero. Raises ValueError for fewer than 24 samples.
+    """
+    rows = _checked(features)
+    if len(rows) < 4 * NESTED:
+        raise ValueError(f"{len(rows)} samples are too few for {NESTED} nested portions")
+    rows = rows[np.random.default_rng(seed).permutation(len(rows))]
+    counts = np.linspace(len(rows) // 4, len(rows), NESTED).round().astype(int)
+    stats, distances, begin = None, [], 0
+    for count in counts:
+        more = FeatureStats.of(rows[begin:count])
+        stats, begin = more if stats is None else stats + more, count
+        distances.append(_distance(stats, reference))
+    return float(np.polyfit(1.0 / counts, distances, 1)[1])
 
 
 class KernelDistance(NamedTuple):
@@ -135,17 +167,84 @@ def confident_share(probabilities: Floats) -> float:
     return float((probabilities.max(axis=1) > CONFIDENCE).mean())
 
 
-def score(features: Floats, probabilities: Floats, reference: Floats) -> dict[str, float]:
-    """Every metric of N samples by its short name.
+def inception_score(probabilities: Floats, *, splits: int = 10) -> float:
+    """Exponential of the mean KL(p(y|x) || p(y)) in nats, averaged over splits; from 1 to K.
 
-    features: (N, D), probabilities: (N, K) of the samples; reference: (N, D). Raises DataError as
-    `frechet_distance` does.
+    probabilities: (N, K), N >= splits; split i is rows i N // splits to (i + 1) N // splits, in the order
+    given, as samples are independent. Salimans et al., 2016, arXiv:1606.03498. Raises ValueError when
+    there are fewer samples than splits.
     """
+    if not 1 <= splits <= len(probabilities):
+        raise ValueError(f"{len(probabilities)} samples can't be cut into {splits} splits")
+    rows = _checked(probabilities)
+    bounds = [i * len(rows) // splits for i in range(splits + 1)]
+    parts = [rows[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return float(np.mean([np.exp(_divergence(part, part.mean(axis=0)).mean()) for part in parts]))
+
+
+def class_divergence(counts: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]]) -> float:
+    """KL(samples || reference) of two histograms of classes (K,), in nats.
+
+    A class without samples adds nothing; one that only the samples have is counted as half an image of
+    the reference, so that the divergence stays finite. Raises ValueError for histograms of unequal
+    length or without a count.
+    """
+    if counts.shape != reference.shape or not (counts.any() and reference.any()):
+        raise ValueError(
+            f"histograms of {counts.sum()} in {counts.shape} and {reference.sum()} samples "
+            f"in {reference.shape} can't be compared"
+        )
+    wanted = np.where((reference == 0) & (counts > 0), 0.5, reference)
+    return float(_divergence(counts / counts.sum(), wanted / wanted.sum()))
+
+
+def _divergence(p: Floats, q: Floats) -> NDArray[np.float64]:
+    """KL(p || q) along the last axis, in nats; 0 log 0 is 0."""
+    possible = p > 0
+    ratio = np.divide(p, q, out=np.ones(p.shape), where=possible)
+    found: NDArray[np.float64] = (p * np.log(ratio)).sum(axis=-1)
+    return found
+
+
+def class_histogram(probabilities: Floats) -> NDArray[np.int64]:
+    """Number of samples that are predicted to be of each class (K,). probabilities: (N, K)."""
+    return np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What samples are scored against."""
+
+    features: Floats  # (N, D) of the reference images
+    classes: NDArray[np.int64]  # (K,) how many of them are predicted to be of each class
+    train: Floats  # (M, D) of the training images, which a generator may have memorised
+    suspicious: float  # distance to a training image at which a sample counts as a copy
+
+    @classmethod
+    def of(cls, features: Floats, probabilities: Floats, train: Floats) -> Reference:
+        """Reference of images (N, D), (N, K) that are not among the training images (M, D)."""
+        return cls(features, class_histogram(probabilities), train, suspicious_distance(features, train))
+
+
+def score(features: Floats, probabilities: Floats, reference: Reference) -> dict[str, float]:
+    """Every metric of N samples that needs no pixels by its short name.
+
+    features: (N, D), probabilities: (N, K) of the samples. Raises DataError as `frechet_distance` does.
+    """
+    wanted = FeatureStats.of(reference.features)
+    fid = frechet_distance(FeatureStats.of(features), wanted)
+    kid = kernel_distance(features, reference.features)
     return {
-        "fid": frechet_distance(FeatureStats.of(features), FeatureStats.of(reference)),
-        "kid": kernel_distance(features, reference).mean,
+        "fid": fid,
+        "kid": kid.mean,
         "classes": classes_covered(probabilities),
         "confident": confident_share(probabilities),
+        "kid_spread": kid.spread,
+        "fid_infinity": extrapolated_distance(features, wanted),
+        "is": inception_score(probabilities),
+        **neighbourhoods(features, reference.features)._asdict(),
+        "class_kl": class_divergence(class_histogram(probabilities), reference.classes),
+        "memorised": memorised_share(features, reference.train, reference.suspicious),
     }
 
 

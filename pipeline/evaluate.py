@@ -14,7 +14,8 @@ from rich.table import Table
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json, write_json
-from gan.metrics import METRICS, Suffix, metric_name, score
+from gan.image_metrics import score_images
+from gan.metrics import METRICS, Reference, Suffix, metric_name, score
 from gan.mnistnet import extract, load_mnistnet
 from pipeline.protocol import write_protocols
 from pipeline.stage import Cell, parse_cell, run_stage
@@ -30,11 +31,11 @@ def main(params: Params, key: str) -> None:
     shape = params.datasets[cell.dataset].shape
     net = load_mnistnet(cell.evaluator / "weights.safetensors", shape, evaluator["sha256"])
     with np.load(cell.reference / "features.npz") as archive:
-        features = archive["features"]
+        real = Reference(archive["features"], archive["classes"], archive["train"], reference["suspicious"])
 
     def scores(name: str) -> dict[str, float]:
-        found = extract(net, _read_samples(cell, name, (reference["n"], *shape)))
-        return score(found.features, found.probabilities, features)
+        images = _read_samples(cell, name, (reference["n"], *shape))
+        return score(*extract(net, images), real) | score_images(images)
 
     columns: Columns = {
         "": scores("averaged"),

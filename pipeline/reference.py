@@ -1,10 +1,13 @@
 """Stage `reference`: what a data set's samples are compared with, and the scale of every score.
 
-Writes build/reference/DATASET: features.npz with the features of n images of the reference split,
-and card.json with the scores of real images of the training split (floor) and of noise (ceiling).
+Writes build/reference/DATASET: features.npz with the features of n images of the reference split, how
+many of them are of each class, and the features of up to 60,000 training images; and card.json with the
+scores of real images of the training split (floor) and of noise (ceiling). The floor's own images are
+not among the training images that it is searched in for copies.
 """
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,13 @@ from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError
 from gan.files import read_json, write_bytes, write_json
-from gan.metrics import score
+from gan.image_metrics import score_images
+from gan.metrics import Reference, score
 from gan.mnistnet import MnistNet, extract, load_mnistnet
 from pipeline.stage import check_dataset, run_stage
 
-REFERENCE_SEED, FLOOR_SEED, CEILING_SEED = 1, 0, 0
+REFERENCE_SEED, FLOOR_SEED, CEILING_SEED, TRAIN_SEED = 1, 0, 0, 2
+MOST_TRAINING_IMAGES = 60_000  # 31 MB of features
 
 
 def main(params: Params, dataset: str) -> None:
@@ -32,21 +37,31 @@ def main(params: Params, dataset: str) -> None:
     net = load_mnistnet(folder / "weights.safetensors", store.image, evaluator["sha256"])
 
     chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, f"{dataset}'s split {split}")
-    features = extract(net, store.read(chosen)).features
+    found = extract(net, store.read(chosen))
+    known = np.arange(len(train))
+    if len(known) > MOST_TRAINING_IMAGES:
+        known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, f"{dataset}'s training split")
+    train_features = np.concatenate([extract(net, train.read(part)).features for part in _portions(known)])
     # Real images that the reference holds already would be at no distance from it.
-    others = np.setdiff1d(np.arange(len(train)), chosen) if split == "train" else np.arange(len(train))
-    real = train.read(_draw(others, n, FLOOR_SEED, f"{dataset}'s training split beside the reference"))
+    own = chosen if split == "train" else np.empty(0, np.int64)
+    others = np.setdiff1d(np.arange(len(train)), own)
+    drawn = _draw(others, n, FLOOR_SEED, f"{dataset}'s training split beside the reference")
+    unseen = train_features[~np.isin(known, own)]
+    reference = replace(Reference.of(*found, unseen), train=train_features)
+    beside = replace(reference, train=train_features[~np.isin(known, drawn)])
     noise = np.random.default_rng(CEILING_SEED).integers(0, 256, (n, *store.image), dtype=np.uint8)
     card = {
         "n": n,
         "split": split,
         "data_digest": store.digest,
         "evaluator_sha256": evaluator["sha256"],
-        "floor": _scores(net, real, features),
-        "ceiling": _scores(net, noise, features),
+        "training_images": len(known),
+        "suspicious": reference.suspicious,
+        "floor": _scores(net, train.read(drawn), beside),
+        "ceiling": _scores(net, noise, reference),
     }
     target = Path("build/reference") / dataset
-    write_bytes(target / "features.npz", _packed(features))
+    write_bytes(target / "features.npz", _packed(reference))
     write_json(target / "card.json", card)
 
 
@@ -57,15 +72,24 @@ def _draw(indices: NDArray[np.int64], n: int, seed: int, where: str) -> NDArray[
     return np.sort(np.random.default_rng(seed).choice(indices, n, replace=False))
 
 
-def _scores(net: MnistNet, images: NDArray[np.uint8], reference: NDArray[np.float32]) -> dict[str, float]:
+def _portions(numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut numbers into portions whose images are few enough to hold."""
+    return [numbers[begin : begin + 4096] for begin in range(0, len(numbers), 4096)]
+
+
+def _scores(net: MnistNet, images: NDArray[np.uint8], reference: Reference) -> dict[str, float]:
     found = extract(net, images)
-    return score(found.features, found.probabilities, reference)
+    return score(*found, reference) | score_images(images)
 
 
-def _packed(features: NDArray[np.float32]) -> bytes:
+def _packed(reference: Reference) -> bytes:
     """Pack as npz. Its members bear zip's first date, 1980, so that equal features give equal bytes."""
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {"features": features}
+    arrays: dict[str, Any] = {
+        "features": reference.features,
+        "classes": reference.classes,
+        "train": reference.train,
+    }
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 

@@ -282,7 +282,7 @@ def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
 
 
 def _is_metric(tag: str) -> bool:
-    return tag.split("_")[0] in METRICS
+    return tag.startswith(tuple(f"{metric}_" for metric in METRICS))
 
 
 def _pages(search: Any) -> Iterator[Any]:

@@ -7,10 +7,16 @@ import pytest
 
 from gan.errors import DataError
 from gan.metrics import (
+    FEATURE_METRICS,
+    METRICS,
     FeatureStats,
+    Reference,
+    class_divergence,
     classes_covered,
     confident_share,
+    extrapolated_distance,
     frechet_distance,
+    inception_score,
     kernel_distance,
     metric_name,
     score,
@@ -162,11 +168,59 @@ def test_confidence_must_exceed_nine_tenths():
     assert confident_share(probabilities) == 0.5
 
 
+def test_inception_score_of_certain_predictions_is_the_number_of_classes_in_use():
+    assert inception_score(one_hot([0, 1, 2, 3] * 5), splits=1) == pytest.approx(4, rel=1e-12)
+    assert inception_score(one_hot([7] * 20)) == pytest.approx(1, rel=1e-12)
+    # p = (0.75, 0.25) and (0.25, 0.75), mean (0.5, 0.5): KL = 0.75 ln 1.5 + 0.25 ln 0.5 for either
+    unsure = np.array([[0.75, 0.25], [0.25, 0.75]])
+    expected = math.exp(0.75 * math.log(1.5) + 0.25 * math.log(0.5))
+    assert inception_score(unsure, splits=1) == pytest.approx(expected, rel=1e-12)
+
+
+def test_inception_score_is_the_mean_over_splits_in_order():
+    # First half: classes 0 and 1, a score of 2. Second half: class 2 only, a score of 1.
+    assert inception_score(one_hot([0, 1, 0, 1, 2, 2, 2, 2]), splits=2) == pytest.approx(1.5, rel=1e-12)
+    with pytest.raises(ValueError, match="3 samples can't be cut into 10 splits"):
+        inception_score(one_hot([0, 1, 2]))
+
+
+def test_class_divergence_is_in_nats_and_finite_where_the_reference_lacks_a_class():
+    # (1/2, 1/2) against (1/4, 3/4): 0.5 ln 2 + 0.5 ln (2/3)
+    found = class_divergence(np.array([5, 5]), np.array([25, 75]))
+    assert found == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-12)
+    assert class_divergence(np.array([5, 0]), np.array([5, 5])) == pytest.approx(math.log(2), rel=1e-12)
+    # The missing class counts as half an image: (0, 1) against (9, 0.5) / 9.5
+    assert class_divergence(np.array([0, 3]), np.array([9, 0])) == pytest.approx(
+        math.log(9.5 / 0.5), rel=1e-12
+    )
+    with pytest.raises(ValueError, match="can't be compared"):
+        class_divergence(np.array([0, 0]), np.array([5, 5]))
+
+
+def test_an_extrapolated_distance_takes_off_most_of_what_few_samples_add():
+    # Samples of the reference's own Gaussian: the distance for no end of them is 0.
+    exact = FeatureStats(500, np.zeros(8), np.eye(8) * 499)
+    plain = [frechet_distance(FeatureStats.of(draw(500, 8, s)), exact) for s in range(40)]
+    endless = [extrapolated_distance(draw(500, 8, s), exact) for s in range(40)]
+    assert np.mean(plain) > 0.03
+    assert abs(np.mean(endless)) < 0.25 * np.mean(plain)
+
+
+def test_an_extrapolated_distance_keeps_a_real_shift_and_needs_24_samples():
+    exact = FeatureStats(2000, np.zeros(4), np.eye(4) * 1999)
+    assert extrapolated_distance(draw(2000) + 1, exact) == pytest.approx(4, rel=0.1)  # |(1, 1, 1, 1)|^2
+    with pytest.raises(ValueError, match="23 samples are too few"):
+        extrapolated_distance(draw(23), exact)
+
+
 def test_score_gives_every_metric_by_its_short_name():
     rows = draw(300)
-    found = score(rows, one_hot([0] * 150 + [1] * 150), rows)
-    assert list(found) == ["fid", "kid", "classes", "confident"]
+    classes = one_hot([0] * 150 + [1] * 150)
+    found = score(rows, classes, Reference.of(rows, classes, draw(300, seed=1)))
+    assert sorted(found) == sorted(FEATURE_METRICS)
+    assert list(METRICS)[:4] == ["fid", "kid", "classes", "confident"]
     assert found["fid"] < 1e-9
+    assert found["class_kl"] == 0
     assert (found["classes"], found["confident"]) == (2, 1)
 
 

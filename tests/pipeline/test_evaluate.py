@@ -17,6 +17,7 @@ from gan.contract import ImageShape
 from gan.data.image_store import write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, sha256_of, write_json
+from gan.metrics import METRICS
 from pipeline.protocol import read_protocol
 
 KEY = "mnist_tiny-dcgan-smoke-0"
@@ -89,13 +90,17 @@ def test_the_references_card_says_what_the_features_are_of(project):
     assert card["data_digest"] == read_json(project / "data/lmdb/mnist_tiny.json")["digest"]
     assert card["evaluator_sha256"] == read_json(project / "build/evaluators/mnist_tiny/card.json")["sha256"]
     with np.load(folder / "features.npz") as archive:
-        assert archive.files == ["features"]
+        assert archive.files == ["features", "classes", "train"]
         assert (archive["features"].shape, archive["features"].dtype) == ((SAMPLES, 128), np.float32)
+        assert (archive["train"].shape, archive["train"].dtype) == ((300, 128), np.float32)
+        assert archive["classes"].sum() == SAMPLES
+    assert card["training_images"] == 300
+    assert card["suspicious"] > 0
 
 
 def test_the_floor_lies_below_the_ceiling(project):
     card = read_json(project / "build/reference/mnist_tiny/card.json")
-    assert list(card["floor"]) == list(card["ceiling"]) == ["classes", "confident", "fid", "kid"]
+    assert list(card["floor"]) == list(card["ceiling"]) == sorted(METRICS)
     assert card["floor"]["fid"] < card["ceiling"]["fid"]
     assert card["floor"]["kid"] < card["ceiling"]["kid"]
 
@@ -121,9 +126,7 @@ def test_metrics_are_flat_and_have_floor_and_ceiling_beside_them(project):
     metrics = read_json(project / "build/metrics" / f"{KEY}.json")
     suffixes = ["", "_raw", "_floor", "_ceiling"]
     assert sorted(metrics) == sorted(
-        f"{metric}_mnistnet_130_test{suffix}"
-        for metric in ("fid", "kid", "classes", "confident")
-        for suffix in suffixes
+        f"{metric}_mnistnet_130_test{suffix}" for metric in METRICS for suffix in suffixes
     )
     assert all(isinstance(value, (int, float)) for value in metrics.values())
     card = read_json(project / "build/reference/mnist_tiny/card.json")
@@ -148,6 +151,14 @@ def test_the_protocol_of_the_scores_is_written_beside_them(project):
     assert (averaged.data_digest, averaged.extractor_sha256) == (store["digest"], card["sha256"])
     assert (averaged.samples, averaged.reference_samples, averaged.split) == (SAMPLES, SAMPLES, "test")
     assert (averaged.weights, raw.weights) == ("averaged", "raw")
+
+
+def test_copies_of_training_images_are_noticed_and_the_floors_images_are_none(project):
+    np.save(project / "build/samples" / KEY / "raw.npy", digits(300 + SAMPLES, seed=0)[0][:SAMPLES])
+    pipeline.evaluate.main(with_evaluation(), KEY)
+    metrics = read_json(project / "build/metrics" / f"{KEY}.json")
+    assert metrics["memorised_mnistnet_130_test_raw"] == 1
+    assert metrics["memorised_mnistnet_130_test_floor"] < 0.1
 
 
 def test_evaluating_again_writes_equal_bytes_and_shows_a_table(project, capsys):
