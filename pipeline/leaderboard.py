@@ -6,12 +6,10 @@ evaluator with one number of samples against one split.
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from gan.card import read_card
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json
+from pipeline.intervals import COMPARISON, METHOD, Interval, Rank, interval, ranks
 from pipeline.stage import Cell, find_recipe
 
 CHAMPION = Path("build/champion.json")
@@ -33,8 +32,6 @@ FAULTS = (
     MISSING := f"fewer than {CLASSES} classes",
     POOR := f"FID above {POOR_SHARE * 100:.0f} % of the ceiling",
 )
-# Student's t at 97.5 % for 1 to 9 degrees of freedom, then for 10, which errs to the wide side.
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 class Protocol(NamedTuple):
@@ -249,35 +246,63 @@ def rows_from_json(path: Path) -> list[Row]:
         raise DataError(f"{path}: not a list of rows ({error}); run 'dvc repro -f report'") from error
 
 
-class Interval(NamedTuple):
-    """Mean over seeds and its 95 % interval; no interval from a single seed."""
+class Standing(NamedTuple):
+    """A variant's runs with one budget, and what they tell about it."""
 
-    mean: float
-    low: float | None
-    high: float | None
+    variant: str
+    budget: str
+    rows: list[Row]
+    fid: Interval
+    rank: Rank | None  # None for a single run, and where all runs diverged
+    collapsed: int  # runs that repeat one image or miss classes; a diverged one is only that
+
+    @property
+    def diverged(self) -> int:
+        """Number of runs that diverged."""
+        return sum(row.status == "diverged" for row in self.rows)
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Mean and Student's t interval of independent values."""
-    centre, n = mean(values), len(values)
-    if n < 2:
-        return Interval(centre, None, None)
-    half = T_975[min(n - 1, len(T_975)) - 1] * stdev(values) / math.sqrt(n)
-    return Interval(centre, centre - half, centre + half)
+def find_standings(board: Board) -> list[Standing]:
+    """Rank variants and budgets over their seeds; by mean FID, those of which all runs diverged last.
+
+    As in the means, a diverged run counts by what it left. A variant without a rank is in no comparison.
+    """
+    groups = board.by_variant()
+    scores = {names: [board.fid(row) for row in rows] for names, rows in groups.items()}
+    ranked = [
+        names
+        for names, rows in groups.items()
+        if len(rows) > 1 and any(row.status != "diverged" for row in rows)
+    ]
+    places = dict(zip(ranked, ranks([scores[names] for names in ranked]), strict=True))
+    found = [
+        Standing(*names, rows, interval(scores[names]), places.get(names), _count_collapsed(board, rows))
+        for names, rows in groups.items()
+    ]
+    return sorted(found, key=lambda standing: (standing.diverged == len(standing.rows), standing.fid.mean))
+
+
+def _count_collapsed(board: Board, rows: Sequence[Row]) -> int:
+    return sum(any(fault.kind in (REPEATED, MISSING) for fault in board.faults(row)) for row in rows)
 
 
 def summarise(board: Board) -> list[dict[str, Any]]:
-    """Give one flat row for each variant and budget: means over seeds, intervals, poor and diverged runs."""
+    """Give one flat row for each variant and budget, best first: means over seeds, intervals, rank, faults.
+
+    `rank` to `rank_last` are the places that it may hold; both are None where it has no rank.
+    """
     summary = []
-    for (variant, budget), rows in board.by_variant().items():
+    for variant, budget, rows, _, rank, collapsed in find_standings(board):
         flat: dict[str, Any] = {"dataset": board.dataset, "variant": variant, "budget": budget}
         flat |= {"profile": rows[0].profile, "seeds": len(rows)}
+        flat |= {"rank": rank.first if rank else None, "rank_last": rank.last if rank else None}
+        flat |= {"interval": METHOD, "comparison": COMPARISON}
         flat["poor"] = sum(bool(board.faults(row)) for row in rows)
+        flat["collapsed"] = collapsed
         flat["diverged"] = sum(row.status == "diverged" for row in rows)
         for name in rows[0].metrics:
             if not name.endswith(("_floor", "_ceiling")):
                 found = interval([row.metrics[name] for row in rows])
                 flat |= {f"{name}_{part}": value for part, value in found._asdict().items()}
         summary.append(flat)
-    fid = f"{board.protocol.name('fid')}_mean"
-    return sorted(summary, key=lambda flat: (flat["diverged"] == flat["seeds"], float(flat[fid])))
+    return summary

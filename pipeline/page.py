@@ -23,7 +23,17 @@ from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_numb
 from pipeline.leaderboard import Board, Row
 from pipeline.pictures import along_the_run, data_uri, enlarge, lay_out, png_uri, read_grid, read_samples
 from pipeline.stage import Cell
-from pipeline.table import Line, Table, make_table, position, seed_lines, short_names, summary
+from pipeline.table import (
+    Line,
+    SeedLine,
+    Table,
+    make_table,
+    position,
+    seed_lines,
+    seed_note,
+    short_names,
+    summary,
+)
 
 STRIP = 12  # digits in a row of the same noise
 GRID = 64
@@ -56,7 +66,8 @@ class Section:
     table: Table
     summary: list[str]
     positions: dict[str, tuple[float, float]]  # cell -> place of averaged and raw FID, in per cent
-    seeds: list[tuple[str, str, str, str]]
+    seeds: list[SeedLine]
+    seed_note: str
     samples: str
     evaluator: dict[str, Any]
     contact: str  # the data set's contact sheet, as an address
@@ -128,6 +139,7 @@ def _section(board: Board, params: Params) -> Section:
         summary=summary(board),
         positions={row.cell.key: position(board, row) for row in board.rows},
         seeds=seed_lines(board),
+        seed_note=seed_note(board),
         samples=f"{params.evaluate.samples:,}",
         evaluator=read_json(rows[0].cell.evaluator / "card.json"),
         contact=png_uri(rows[0].cell.contact.read_bytes()),

@@ -3,19 +3,21 @@
 That file is committed, so README can be checked in a clone that never ran anything.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gan.config import Params
 from gan.errors import ConfigError
 from gan.files import write_bytes
 from pipeline.leaderboard import Board, make_boards, rows_from_json
-from pipeline.table import Line, make_table, summary
+from pipeline.table import Line, make_table, seed_lines, seed_note, summary
 
 README = Path("README.md")
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 HEADINGS = ["", "Variant", "Profile", "FID", "of ceiling", "FID, raw", "KID", "Classes", "Confident"]
 HEADINGS += ["Steps", "Minutes"]
+SEED_HEADINGS = ["Rank", "Variant", "Runs", "Mean FID", "95 % interval", "Collapsed", "Diverged"]
 
 
 def readme_block(params: Params) -> str:
@@ -67,7 +69,16 @@ def _markdown(board: Board) -> str:
     )
     if any(line.flags for line in table.lines):
         scale += " † falls short: see above."
-    return "\n\n".join([" ".join(summary(board)), "\n".join(lines), scale])
+    parts = [" ".join(summary(board)), "\n".join(lines), scale]
+    if over_seeds := seed_lines(board):
+        rows = [(rank, f"`{name}`", *others) for rank, name, *others in over_seeds]
+        seeds = [
+            _cells(SEED_HEADINGS),
+            "|---:|:---|" + "---:|" * (len(SEED_HEADINGS) - 2),
+            *map(_cells, rows),
+        ]
+        parts += ["\n".join(seeds), seed_note(board)]
+    return "\n\n".join(parts)
 
 
 def _entries(line: Line) -> list[str]:
@@ -77,5 +88,5 @@ def _entries(line: Line) -> list[str]:
     return [line.rank, name + marks, line.profile, *scores, line.steps, line.minutes]
 
 
-def _cells(texts: list[str]) -> str:
+def _cells(texts: Sequence[str]) -> str:
     return "| " + " | ".join(texts) + " |"

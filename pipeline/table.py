@@ -6,8 +6,10 @@ README and the page are both made from these strings, so that they can't differ.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pipeline.leaderboard import CLASSES, FAULTS, POOR_SHARE, Board, Interval, Row, interval
+from pipeline.intervals import LEVEL, Rank
+from pipeline.leaderboard import CLASSES, FAULTS, POOR_SHARE, Board, Row, find_standings
 
 MINUS = "−"
 
@@ -168,10 +170,11 @@ def _best(board: Board, table: Table) -> str:
         return (
             f"{first.name} comes closest to the {board.protocol.split} images: FID {first.fid}, {first.share}"
         )
-    name, runs, mean, spread = means[0]
-    share = percent(_seed_means(board)[0][0].mean / board.fid(board.rows[0], "ceiling"))
-    closest = f"{name} comes closest to the {board.protocol.split} images"
-    return f"{closest}: mean FID {mean} over {runs} seeds (95 % interval {spread}), {share}"
+    over_seeds = means[0]
+    share = percent(find_standings(board)[0].fid.mean / board.fid(board.rows[0], "ceiling"))
+    closest = f"{over_seeds.name} comes closest to the {board.protocol.split} images"
+    spread = f"{over_seeds.runs} seeds (95 % interval {over_seeds.interval})"
+    return f"{closest}: mean FID {over_seeds.mean} over {spread}, {share}"
 
 
 def _poor(board: Board) -> str:
@@ -204,27 +207,75 @@ def _certainty(board: Board) -> str:
             f"Each variant was trained once, with seed {seeds[0]}, so no interval can be given; "
             "neighbours in the table may change places with another seed."
         )
-    return f"Each variant was trained with {len(seeds)} seeds; summary.json has the interval of every metric."
+    trained = (
+        f"Each variant was trained with {len(seeds)} seeds; summary.json has the interval of every metric."
+    )
+    tied = [line.name for line in seed_lines(board) if line.rank.startswith("1–")]
+    if len(tied) < 2:
+        return trained
+    return f"{trained} The first place is not settled between {', '.join(tied[:-1])} and {tied[-1]}."
 
 
-def seed_lines(board: Board) -> list[tuple[str, str, str, str]]:
-    """Give variant, runs, mean FID and its 95 % interval, best first, where there is more than one seed."""
+class SeedLine(NamedTuple):
+    """One line of the table over seeds, as text."""
+
+    rank: str
+    name: str
+    runs: str
+    mean: str
+    interval: str
+    collapsed: str
+    diverged: str
+
+
+def seed_lines(board: Board) -> list[SeedLine]:
+    """Write what the seeds of each variant tell, best first, where there is more than one seed."""
     if len(board.by_variant()) == len(board.rows):
         return []
     several_budgets = len({row.budget for row in board.rows}) > 1
     lines = []
-    for found, variant, budget, runs in _seed_means(board):
-        spread = "–" if found.low is None else f"{fixed(found.low, 1)} to {fixed(found.high, 1)}"
-        name = f"{variant} · {budget}" if several_budgets else variant
-        lines.append((name, str(runs), fixed(found.mean, 1), spread))
+    for standing in find_standings(board):
+        mean, low, high = standing.fid
+        lines.append(
+            SeedLine(
+                rank=places(standing.rank),
+                name=f"{standing.variant} · {standing.budget}" if several_budgets else standing.variant,
+                runs=str(len(standing.rows)),
+                mean=fixed(mean, 1),
+                interval="–" if low is None else f"{fixed(low, 1)} to {fixed(high, 1)}",
+                collapsed=str(standing.collapsed),
+                diverged=str(standing.diverged),
+            )
+        )
     return lines
 
 
-def _seed_means(board: Board) -> list[tuple[Interval, str, str, int]]:
-    groups = board.by_variant().items()
-    found = [(interval([board.fid(row) for row in rows]), *names, len(rows)) for names, rows in groups]
-    diverged = {names for names, rows in groups if all(row.status == "diverged" for row in rows)}
-    return sorted(found, key=lambda group: (group[1:3] in diverged, group[0].mean))
+def places(rank: Rank | None) -> str:
+    """Write the places that a variant may hold: 2, or 1–3 where it is tied with others."""
+    if rank is None:
+        return "–"
+    return str(rank.first) if rank.first == rank.last else f"{rank.first}–{rank.last}"
+
+
+def seed_note(board: Board) -> str:
+    """Say how the table over seeds was made and what it can't tell; nothing where there is none."""
+    if not seed_lines(board):
+        return ""
+    n = sum(standing.rank is not None for standing in find_standings(board))
+    pairs = n * (n - 1) // 2
+    chance = (
+        f" Each of the {pairs} pairs is tested by itself: were all variants equal, about "
+        f"{max(1, round(LEVEL * pairs))} would be told apart by chance."
+        if pairs > 1
+        else ""
+    )
+    return (
+        "Intervals: Student's t over training seeds, 95 %. Rank: the places that a variant may hold; those "
+        "that share places are tied (Welch's t-test of the logarithms of FID, 5 %)."
+        f"{chance} Collapsed runs repeat one image or miss classes. The champion is the single run of lowest "
+        f"FID against the {board.protocol.split} split, chosen by the score that it is shown with: its score "
+        "is better than another run of the same variant would be expected to have."
+    )
 
 
 def position(board: Board, row: Row) -> tuple[float, float]:

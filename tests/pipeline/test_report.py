@@ -2,7 +2,6 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
 from gan.files import write_bytes, write_json
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
-from pipeline.leaderboard import Board, Protocol, Row, interval, make_boards, rows_from_json, summarise
+from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
 from pipeline.pictures import encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
@@ -359,19 +358,58 @@ def test_missing_classes_and_a_repeated_image_are_flagged() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     board = a_board({("gan", 0): 50.0, ("wgan", 0): 60.0})
-    assert interval([50.0]) == (50.0, None, None)
     assert seed_lines(board) == []
     assert "no interval can be given" in summary(board)[-1]
     assert summarise(board)[0]["fid_net_1k_test_low"] is None
 
 
-def test_interval_over_three_seeds_is_students() -> None:
-    # mean 4, standard deviation 2, t at 97.5 % with two degrees of freedom 4.303
-    half = 4.303 * 2 / math.sqrt(3)
-    assert interval([2.0, 4.0, 6.0]) == pytest.approx((4.0, 4.0 - half, 4.0 + half))
+def test_the_mean_over_seeds_is_of_all_runs() -> None:
     board = a_board({("gan", 0): 2.0, ("gan", 1): 4.0, ("gan", 2): 600.0, ("wgan", 0): 1.0})
     gan = next(row for row in summarise(board) if row["variant"] == "gan")
     assert (gan["seeds"], gan["poor"], gan["fid_net_1k_test_mean"]) == (3, 1, 202.0)
+
+
+def seeds_of(**scores: list[float]) -> dict[tuple[str, int], float]:
+    return {(name, seed): fid for name, fids in scores.items() for seed, fid in enumerate(fids)}
+
+
+def test_variants_that_can_not_be_told_apart_share_their_rank() -> None:
+    board = a_board(seeds_of(gan=[10.0, 11.0, 12.0], wgan=[10.5, 11.0, 12.5], began=[90.0, 91.0, 92.0]))
+    lines = seed_lines(board)
+    assert [(line.rank, line.name) for line in lines] == [("1–2", "gan"), ("1–2", "wgan"), ("3", "began")]
+    assert [(flat["rank"], flat["rank_last"]) for flat in summarise(board)] == [(1, 2), (1, 2), (3, 3)]
+    assert summarise(board)[0]["interval"] == "student_t_95"
+    assert summary(board)[-1].endswith("The first place is not settled between gan and wgan.")
+
+
+def test_a_variant_with_a_single_run_has_no_rank() -> None:
+    board = a_board(seeds_of(gan=[10.0, 11.0], wgan=[5.0]))
+    assert [(line.rank, line.name) for line in seed_lines(board)] == [("–", "wgan"), ("1", "gan")]
+    assert summarise(board)[0]["rank"] is None
+
+
+def test_collapsed_runs_are_counted_apart_from_poor_and_diverged_ones() -> None:
+    board = a_board(seeds_of(gan=[10.0, 900.0, 12.0]))
+    poor = [dataclasses.replace(row, spread=0.4) if row.seed == 0 else row for row in board.rows]
+    rows = [
+        dataclasses.replace(row, spread=0.4, status="diverged", diverged_at=3) if row.seed == 2 else row
+        for row in poor
+    ]
+    (flat,) = summarise(make_boards(rows, "test")[0])
+    assert (flat["poor"], flat["collapsed"], flat["diverged"]) == (3, 1, 1)
+
+
+def test_page_and_readme_show_ranks_over_seeds_and_how_the_champion_was_chosen(params: Params) -> None:
+    seeds = select(params, ["dcgan", "wgan"], [0, 1])
+    for cell in selected_cells(seeds):
+        if cell.seed == 1:
+            write_cell(cell, seeds, 45.0 if cell.variant == "dcgan" else 990.0, 10)
+    page = write_report(seeds).read_text()
+    interval = "10.7 to 74.3"  # 42.5 ± 12.706 · 2.5
+    assert f'<td>1</td><td class="text name">dcgan</td><td>2</td><td>42.5</td><td>{interval}</td>' in page
+    assert f"| 1 | `dcgan` | 2 | 42.5 | {interval} | 0 | 0 |" in readme_block(seeds)
+    for text in (page, readme_block(seeds)):
+        assert "The champion is the single run of lowest FID against the test split" in text
 
 
 def test_protocol_is_part_of_a_metrics_name() -> None:
@@ -490,7 +528,7 @@ def test_a_variant_that_diverged_with_every_seed_comes_last_over_seeds() -> None
         for row in board.rows
     ]
     board = make_boards(broken, "test")[0]
-    assert [line[0] for line in seed_lines(board)] == ["wgan", "gan"]
+    assert [(line.name, line.rank) for line in seed_lines(board)] == [("wgan", "1"), ("gan", "–")]
     assert [(flat["variant"], flat["diverged"]) for flat in summarise(board)] == [("wgan", 0), ("gan", 2)]
     assert summary(board)[1] == "1 of 2 falls short. Diverged: gan (2 of 2 runs)."
 
