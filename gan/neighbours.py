@@ -17,7 +17,8 @@ Float64s = NDArray[np.float64]
 PRECISION_K = 3  # Kynkaanniemi et al., 2019
 COVERAGE_K = 5  # Naeem et al., 2020
 SUSPICIOUS_PERCENTILE = 1.0  # of real images' distances; what lies as close as these is no independent draw
-_PORTION = 2**20  # distances held at a time; larger portions leave the cache
+_PORTION = 2**18  # distances held at a time; larger portions leave the cache
+_LEAST_ROWS = 128  # of a product with many others, which is slow with a few
 _ROUNDING = 1e-13  # of the squared lengths: what a squared distance may owe to cancellation
 
 
@@ -90,7 +91,7 @@ def nearest_neighbours(rows: Floats, others: Floats) -> Nearest:
         np.subtract(part, centre, dtype=np.float32, casting="same_kind") for part in (rows, others)
     )
     half = np.einsum("nd,nd->n", second, second) / 2
-    step = max(1, _PORTION // len(others))
+    step = max(_LEAST_ROWS, _PORTION // len(others))
     for begin in range(0, len(rows), step):
         portion = slice(begin, begin + step)
         nearness = first[portion] @ second.T  # x.y - |y|^2 / 2 is largest where |x - y| is smallest
