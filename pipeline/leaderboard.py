@@ -19,6 +19,7 @@ from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json
 from pipeline.intervals import COMPARISON, METHOD, Interval, Rank, interval, ranks
+from pipeline.protocol import FLAT, flat_protocol, read_protocol
 from pipeline.stage import Cell, find_recipe
 
 CHAMPION = Path("build/champion.json")
@@ -67,6 +68,7 @@ class Row:
     code_digest: str
     evaluator_sha256: str
     evaluator_accuracy: float
+    stamp: dict[str, Any]  # protocol_<field> of the scores; nothing in a report from before there were stamps
     metrics: dict[str, float]  # full name -> value
 
     @property
@@ -76,8 +78,8 @@ class Row:
 
     def flat(self) -> dict[str, Any]:
         """All fields and metrics in one mapping."""
-        fields = {name: value for name, value in vars(self).items() if name != "metrics"}
-        return fields | self.metrics
+        fields = {name: value for name, value in vars(self).items() if name not in ("metrics", "stamp")}
+        return fields | self.stamp | self.metrics
 
 
 class Fault(NamedTuple):
@@ -171,6 +173,7 @@ def _read_row(cell: Cell, params: Params, champion: dict[str, Any]) -> Row:
         code_digest=card.code_digest,
         evaluator_sha256=evaluator["sha256"],
         evaluator_accuracy=evaluator["accuracy"],
+        stamp=dict(flat_protocol(read_protocol(cell.protocol))),
         metrics=read_json(cell.metrics),
     )
 
@@ -227,7 +230,7 @@ def rows_from_json(path: Path) -> list[Row]:
 
     A report from before divergence was recorded has rows of finished runs only.
     """
-    fields = set(Row.__dataclass_fields__) - {"metrics"}
+    fields = set(Row.__dataclass_fields__) - {"metrics", "stamp"}
     try:
         flats = read_json(path)
         if not isinstance(flats, list) or not flats:
@@ -236,7 +239,12 @@ def rows_from_json(path: Path) -> list[Row]:
         return [
             Row(
                 **{name: flat[name] for name in fields},
-                metrics={name: value for name, value in flat.items() if name not in fields},
+                stamp={name: value for name, value in flat.items() if name.startswith(FLAT)},
+                metrics={
+                    name: value
+                    for name, value in flat.items()
+                    if name not in fields and not name.startswith(FLAT)
+                },
             )
             for flat in flats
         ]

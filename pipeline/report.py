@@ -70,6 +70,7 @@ def check_artefacts(cells: Sequence[Cell]) -> None:
             cell.training: f"train@{cell.key}",
             cell.samples / "averaged.npy": f"sample@{cell.key}",
             cell.metrics: f"evaluate@{cell.key}",
+            cell.protocol: f"evaluate@{cell.key}",
         }
     missing = {path: stage for path, stage in needed.items() if not path.exists()}
     if missing:

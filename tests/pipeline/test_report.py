@@ -16,10 +16,11 @@ from gan.card import Card, write_card
 from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
-from gan.files import write_bytes, write_json
+from gan.files import read_json, write_bytes, write_json
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
 from pipeline.pictures import encode_png, enlarge, lay_out, png_uri, read_grid
+from pipeline.protocol import write_protocols
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
 from pipeline.table import fixed, make_table, percent, position, seed_lines, summary, whole_percent
@@ -88,6 +89,8 @@ def write_cell(
     for name, (floor, ceiling) in scale.items():
         named |= {f"{name}_mnistnet_200_test_floor": floor, f"{name}_mnistnet_200_test_ceiling": ceiling}
     write_json(cell.metrics, named)
+    reference = {"data_digest": HASH, "split": "test", "n": 200}
+    write_protocols(cell, params, {"name": "mnistnet", "sha256": HASH}, reference)
     images = np.random.default_rng(0).integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
     cell.samples.mkdir(parents=True)
     np.save(cell.samples / "averaged.npy", images)
@@ -338,12 +341,23 @@ def a_board(fids: dict[tuple[str, int], float], *, classes: int = 10, spread: fl
             code_digest=HASH,
             evaluator_sha256=HASH,
             evaluator_accuracy=0.97,
+            stamp={},
             metrics={"fid_net_1k_test": fid, "classes_net_1k_test": classes, "fid_net_1k_test_raw": fid}
             | scale,
         )
         for (variant, seed), fid in fids.items()
     ]
     return make_boards(rows, "test")[0]
+
+
+def test_each_row_of_the_leaderboard_bears_the_protocol_of_its_scores(params: Params) -> None:
+    write_report(params)
+    rows = read_json(Path("reports/leaderboard.json"))
+    assert {row["protocol_extractor_sha256"] for row in rows} == {HASH}
+    assert {row["protocol_samples"] for row in rows} == {params.evaluate.samples}
+    assert rows_from_json(Path("reports/leaderboard.json"))[0].stamp == {
+        name: value for name, value in rows[0].items() if name.startswith("protocol_")
+    }
 
 
 def test_one_per_cent_of_the_ceiling_is_not_yet_poor() -> None:
