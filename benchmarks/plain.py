@@ -40,6 +40,9 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
             critic_loss = _critic_loss(method, critic, real, fake.detach())
             critic_loss.backward()
             critic_optimizer.step()
+        if method.generator_noise == "fresh":
+            state.seed_draws("generator")
+            fake = generator(draw_noise(len(real), method.z_dim, method.noise))
         generator_optimizer.zero_grad()
         generator_loss = _generator_loss(method, critic, fake)
         generator_loss.backward()
@@ -51,8 +54,8 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
 
 
 def _adam(method: VariantParams, network: nn.Module, params: Any) -> torch.optim.Adam:
-    if not isinstance(params, AdamParams) or method.generator_noise != "reuse":
-        raise ValueError("the textbook loop knows Adam, and the fakes of the last critic step")
+    if not isinstance(params, AdamParams) or method.generator_noise == "joint":
+        raise ValueError("the textbook loop knows Adam, and one network's step after the other's")
     return torch.optim.Adam(network.parameters(), lr=params.lr, betas=params.betas)
 
 

@@ -11,7 +11,7 @@ from gan.training import new_train_state, training_steps
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 
 
-@pytest.mark.parametrize("variant", plain.KINDS)
+@pytest.mark.parametrize("variant", [*plain.KINDS, "dcgan_paper"])
 def test_the_textbook_loop_makes_the_losses_of_ours(variant):
     method = PARAMS.recipes["mnist_tiny"][variant].method.model_copy(update={"batch_size": 8})
     images = torch.rand(12, 8, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
