@@ -1,18 +1,12 @@
-"""Scores of fixed features equal torch-fidelity's; install the extra `inception` to run them."""
+"""Scores of fixed features equal torch-fidelity's."""
 
 import numpy as np
 import pytest
 import torch
+from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
 from gan.metrics import FeatureStats, frechet_distance, inception_score, kernel_distance
 from gan.neighbours import neighbourhoods
-
-pytest.importorskip("torch_fidelity")
-# Its package imports all extractors; only the arithmetic is needed here.
-metric_fid = pytest.importorskip("torch_fidelity.metric_fid")
-metric_isc = pytest.importorskip("torch_fidelity.metric_isc")
-metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
-metric_prc = pytest.importorskip("torch_fidelity.metric_prc")
 
 SETS = [(64, 0.0, 1.0), (192, 0.1, 0.9), (64, 0.5, 1.3)]  # features, shift, scale; 500 images a side
 
