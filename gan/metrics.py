@@ -167,16 +167,18 @@ def confident_share(probabilities: Floats) -> float:
     return float((probabilities.max(axis=1) > CONFIDENCE).mean())
 
 
-def inception_score(probabilities: Floats, *, splits: int = 10) -> float:
+def inception_score(probabilities: Floats, *, splits: int = 10, shuffle: bool = True) -> float:
     """Exponential of the mean KL(p(y|x) || p(y)) in nats, averaged over splits; from 1 to K.
 
-    probabilities: (N, K), N >= splits; split i is rows i N // splits to (i + 1) N // splits, in the order
-    given, as samples are independent. Salimans et al., 2016, arXiv:1606.03498. Raises ValueError when
-    there are fewer samples than splits.
+    probabilities: (N, K), N >= splits; split i is rows i N // splits to (i + 1) N // splits of a shuffle,
+    always the same one: real images may come sorted by class, and a split of one class scores 1.
+    Salimans et al., 2016, arXiv:1606.03498. Raises ValueError when there are fewer samples than splits.
     """
     if not 1 <= splits <= len(probabilities):
         raise ValueError(f"{len(probabilities)} samples can't be cut into {splits} splits")
     rows = _checked(probabilities)
+    if shuffle:
+        rows = rows[np.random.default_rng(0).permutation(len(rows))]
     bounds = [i * len(rows) // splits for i in range(splits + 1)]
     parts = [rows[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
     return float(np.mean([np.exp(_divergence(part, part.mean(axis=0)).mean()) for part in parts]))

@@ -47,7 +47,9 @@ def test_kernel_distance_is_torch_fidelitys_over_one_subset_of_all(pair):
 def test_inception_score_is_torch_fidelitys_without_its_shuffle(pair):
     logits = torch.from_numpy(pair[0][:, :10] * 3)
     expected = metric_isc.isc_features_to_metric(logits, splits=10, shuffle=False)["inception_score_mean"]
-    assert inception_score(logits.double().softmax(1).numpy()) == pytest.approx(expected, rel=1e-3)
+    assert inception_score(logits.double().softmax(1).numpy(), shuffle=False) == pytest.approx(
+        expected, rel=1e-3
+    )
 
 
 def test_precision_and_recall_are_torch_fidelitys(pair):
