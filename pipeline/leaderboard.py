@@ -26,11 +26,16 @@ CHAMPION = Path("build/champion.json")
 CLASSES = 10
 POOR_SHARE = 0.01  # of the ceiling; by eye, digits above it are broken in a third of the cases or more
 REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
+# A share of copies or of near repeats is a fault above both. Real images score about 1 % by the metrics'
+# own construction; one sample in twenty is beyond what their count or a loose evaluator explains.
+COPIED_SHARE, COPIED_TIMES = 0.05, 3.0  # of the samples; times what real images score
 # Ways to fall short, the gravest first.
 FAULTS = (
     DIVERGED := "diverged",
     REPEATED := "one image, repeated",
     MISSING := f"fewer than {CLASSES} classes",
+    MEMORISED := "copies of training images",
+    DUPLICATES := "near repeats among the samples",
     POOR := f"FID above {POOR_SHARE * 100:.0f} % of the ceiling",
 )
 
@@ -116,6 +121,10 @@ class Board:
         """FID as a share of the ceiling, which uniform noise scores."""
         return self.fid(row) / self.fid(row, "ceiling")
 
+    def most_copied(self, row: Row, metric: str) -> float:
+        """Share of `memorised` or `duplicates` above which it is a fault: 5 %, or 3 times the floor."""
+        return max(COPIED_SHARE, COPIED_TIMES * (self.score(row, metric, "floor") or 0.0))
+
     def by_variant(self) -> dict[tuple[str, str], list[Row]]:
         """Group the rows that differ in nothing but the seed, by variant and budget."""
         groups: dict[tuple[str, str], list[Row]] = {}
@@ -137,6 +146,11 @@ class Board:
             found.append(Fault(REPEATED, "", REPEATED))
         if classes is not None and classes < CLASSES:
             found.append(Fault(MISSING, f"{classes:.0f}", f"{classes:.0f} of {CLASSES} classes"))
+        for kind, metric in ((MEMORISED, "memorised"), (DUPLICATES, "duplicates")):
+            share = self.score(row, metric)
+            if share is not None and share > self.most_copied(row, metric):
+                own = f"{share * 100:.0f} %"
+                found.append(Fault(kind, own, f"{own} {kind}"))
         if self.share(row) > POOR_SHARE:
             found.append(Fault(POOR, "", POOR))
         return found

@@ -4,12 +4,21 @@ README and the page are both made from these strings, so that they can't differ.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.intervals import LEVEL, Rank
-from pipeline.leaderboard import CLASSES, FAULTS, POOR_SHARE, Board, Row, find_standings
+from pipeline.leaderboard import (
+    CLASSES,
+    COPIED_SHARE,
+    COPIED_TIMES,
+    FAULTS,
+    POOR_SHARE,
+    Board,
+    Row,
+    find_standings,
+)
 
 MINUS = "−"
 
@@ -30,9 +39,19 @@ class Line:
     kid: str
     classes: str
     confident: str
+    details: list[str]  # one for each of the table's details
     steps: str
     images_seen: str
     minutes: str
+
+
+class Detail(NamedTuple):
+    """One column of the second table: a metric, its heading, how its values are written, what it means."""
+
+    metric: str
+    title: str
+    write: Callable[[float | None], str]
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -42,13 +61,18 @@ class Table:
     floor: Line
     lines: list[Line]
     ceiling: Line
+    details: list[Detail]  # those that at least one row has
 
 
 def make_table(board: Board) -> Table:
     """Write a board's scores, with as many decimals in each column as its smallest entries need."""
     text = _Text(board)
     lines = [text.line(rank, row) for rank, row in enumerate(board.rows, start=1)]
-    return Table(text.scale("floor", "real training images"), lines, text.scale("ceiling", "uniform noise"))
+    floor, ceiling = (
+        text.scale("floor", "real training images"),
+        text.scale("ceiling", "uniform noise"),
+    )
+    return Table(floor, lines, ceiling, text.details)
 
 
 class _Text:
@@ -60,6 +84,11 @@ class _Text:
         self.fid_decimals = 2 if board.fid(board.rows[0], "floor") < 1 else 1
         scores = [board.score(row, "kid") for row in board.rows]
         self.kid_decimals = decimals_for([value for value in scores if value is not None])
+        self.details = [
+            detail
+            for detail in DETAILS
+            if any(board.score(row, detail.metric) is not None for row in board.rows)
+        ]
 
     def line(self, rank: int, row: Row) -> Line:
         board = self.board
@@ -77,6 +106,7 @@ class _Text:
             kid=fixed(board.score(row, "kid"), self.kid_decimals),
             classes=fixed(board.score(row, "classes"), 0),
             confident=whole_percent(board.score(row, "confident")),
+            details=[detail.write(board.score(row, detail.metric)) for detail in self.details],
             steps=f"{row.diverged_at:,} of {row.steps:,}" if diverged else f"{row.steps:,}",
             images_seen=f"{row.images_seen:,}",
             minutes=f"{row.seconds / 60:.1f}",
@@ -99,6 +129,7 @@ class _Text:
             kid=fixed(board.score(row, "kid", end), self.kid_decimals),
             classes=fixed(board.score(row, "classes", end), 0),
             confident=whole_percent(board.score(row, "confident", end)),
+            details=[detail.write(board.score(row, detail.metric, end)) for detail in self.details],
             steps="",
             images_seen="",
             minutes="",
@@ -139,6 +170,77 @@ def whole_percent(share: float | None) -> str:
     if share is None:
         return "–"
     return f"{min(round(share * 100), 99) if share < 1 else 100} %"
+
+
+def tenth_percent(share: float | None) -> str:
+    """Write a share in per cent with one decimal."""
+    return "–" if share is None else f"{share * 100:.1f} %"
+
+
+def _decimals(n: int) -> Callable[[float | None], str]:
+    return lambda value: fixed(value, n)
+
+
+_FLAGGED = f"flagged above {COPIED_SHARE * 100:.0f} % and {COPIED_TIMES:.0f} times what real images score"
+# Columns of the second table and rows of a variant's own, in this order.
+DETAILS = [
+    Detail(
+        "is",
+        "IS",
+        _decimals(2),
+        "Inception score: from 1 to the number of classes, higher for samples that are each surely of one "
+        "class and together of all",
+    ),
+    Detail(
+        "precision",
+        "precision",
+        whole_percent,
+        "share of the samples that lie among the real images, within the ball of some real image's three "
+        "nearest neighbours",
+    ),
+    Detail("recall", "recall", whole_percent, "share of the real images that lie among the samples"),
+    Detail(
+        "density",
+        "density",
+        _decimals(2),
+        "in how many real images' balls a sample lies, over 5, the neighbours that make a ball; about 1 for "
+        "real images",
+    ),
+    Detail(
+        "coverage",
+        "coverage",
+        whole_percent,
+        "share of the real images that have a sample among their five nearest",
+    ),
+    Detail("class_kl", "class KL", _decimals(3), "how far the classes are from the real shares, in nats"),
+    Detail(
+        "duplicates",
+        "duplicates",
+        tenth_percent,
+        "share of the samples that lie as close to another sample as the closest 1 % of the real images do "
+        f"to a real one; {_FLAGGED}",
+    ),
+    Detail(
+        "memorised",
+        "memorised",
+        tenth_percent,
+        "share of the samples that lie as close to a training image as the closest 1 % of other real images "
+        f"do; {_FLAGGED}",
+    ),
+    Detail(
+        "ms_ssim",
+        "MS-SSIM",
+        _decimals(2),
+        "mean structural similarity of pairs of samples: varied samples score as low as the real images",
+    ),
+    Detail(
+        "sharpness",
+        "sharpness",
+        _decimals(3),
+        "share of the images' spectral energy in high frequencies; below that of real images is blurred, "
+        "above it noisy",
+    ),
+]
 
 
 def count(n: int, noun: str) -> str:

@@ -370,6 +370,46 @@ def test_missing_classes_and_a_repeated_image_are_flagged() -> None:
     assert board.flags(board.rows[0]) == ["one image, repeated", "1 of 10 classes"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "share", "floor", "flags"),
+    [
+        ("memorised", 0.05, 0.01, []),
+        ("memorised", 0.06, 0.01, ["6 % copies of training images"]),
+        ("memorised", 0.08, 0.03, []),  # under 3 times what real images score
+        ("memorised", 0.10, 0.03, ["10 % copies of training images"]),
+        ("duplicates", 0.50, 0.005, ["50 % near repeats among the samples"]),
+    ],
+)
+def test_copies_and_near_repeats_are_flagged_well_above_what_real_images_score(
+    metric: str, share: float, floor: float, flags: list[str]
+) -> None:
+    board = a_board({("gan", 0): 50.0})
+    named = {f"{metric}_net_1k_test": share, f"{metric}_net_1k_test_floor": floor}
+    row = dataclasses.replace(board.rows[0], metrics=board.rows[0].metrics | named)
+    assert board.flags(row) == flags
+
+
+def test_the_second_table_has_a_column_for_each_metric_that_there_is() -> None:
+    board = a_board({("gan", 0): 50.0, ("wgan", 0): 60.0})
+    named = {"is_net_1k_test": 6.714, "is_net_1k_test_floor": 9.34, "is_net_1k_test_ceiling": 1.0}
+    named |= {"memorised_net_1k_test": 0.0032, "recall_net_1k_test": 0.999}
+    rows = [dataclasses.replace(board.rows[0], metrics=board.rows[0].metrics | named), board.rows[1]]
+    table = make_table(make_boards(rows, "test")[0])
+    assert [detail.title for detail in table.details] == ["IS", "recall", "memorised"]
+    assert [line.details for line in table.lines] == [["6.71", "99 %", "0.3 %"], ["–", "–", "–"]]
+    assert (table.floor.details, table.ceiling.details) == (["9.34", "–", "–"], ["1.00", "–", "–"])
+
+
+def test_the_page_explains_each_column_of_the_second_table(params: Params) -> None:
+    for cell in selected_cells(params):
+        named = read_json(cell.metrics) | {"coverage_mnistnet_200_test": 0.71}
+        write_json(cell.metrics, named)
+    page = write_report(params).read_text()
+    assert "<th>coverage</th>" in page and "<td>71 %</td>" in page
+    assert "<dt>Coverage</dt><dd>Share of the real images that have a sample" in page
+    assert "<dt>Memorised</dt>" not in page
+
+
 def test_one_seed_has_no_interval() -> None:
     board = a_board({("gan", 0): 50.0, ("wgan", 0): 60.0})
     assert seed_lines(board) == []
