@@ -1,21 +1,22 @@
-"""Stage `report`: one page, the leaderboard as CSV and JSON, the means over seeds, and the picture.
+"""Stage `report`: a page and one for each variant, the leaderboard, the means over seeds, and the picture.
 
 Reads the artefacts of the selected cells, never a directory listing: what another study left behind
 must not show. Loads neither torch nor MLflow.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import write_bytes, write_json
 from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
-from pipeline.page import STRIP, NoiseLaws, pictured_rows, render_page
+from pipeline.page import STRIP, NoiseLaws, make_sections, pictured_rows, render_page
 from pipeline.pictures import Pixels, labelled_rows, read_samples
 from pipeline.readme import check_readme, readme_block, write_readme
 from pipeline.stage import Cell, run_stage, selected_cells
 from pipeline.table import make_table, short_names
+from pipeline.variant_page import render_variants
 
 __all__ = ["check_readme", "readme_block", "write_readme", "write_report"]
 
@@ -37,9 +38,20 @@ def write_report(params: Params) -> Path:
     write_json(folder / "summary.json", [line for board in boards for line in summarise(board)])
     pictured = [row for board in boards for row in picture_rows(board)]
     write_bytes(folder / "samples.png", labelled_rows(pictured))
+    sections = make_sections(boards, params)
+    write_variants(folder / "variants", dict(render_variants(sections)))
     page = folder / "index.html"
-    write_bytes(page, render_page(boards, params).encode())
+    write_bytes(page, render_page(sections, params).encode())
     return page
+
+
+def write_variants(folder: Path, pages: Mapping[str, str]) -> None:
+    """Write the variants' pages; one that an earlier selection left behind goes."""
+    for path in folder.glob("*.html"):
+        if path.name not in pages:
+            path.unlink()
+    for name, content in pages.items():
+        write_bytes(folder / name, content.encode())
 
 
 def picture_rows(board: Board) -> Iterator[tuple[str, list[str], Pixels]]:

@@ -243,6 +243,62 @@ DETAILS = [
 ]
 
 
+class MetricLine(NamedTuple):
+    """One metric of one cell, as text: both generators' values between the two ends of the scale."""
+
+    title: str
+    averaged: str
+    raw: str
+    floor: str
+    ceiling: str
+    meaning: str
+
+
+def metric_lines(board: Board, row: Row) -> list[MetricLine]:
+    """Write every metric of a row, those that have a meaning here first."""
+    suffix = "_" + "_".join(board.protocol)
+    there = [name.removesuffix(suffix) for name in row.metrics if name.endswith(suffix)]
+    known = {detail.metric: detail for detail in (*FIRST_DETAILS, *DETAILS)}
+    plain = [Detail(name, name.replace("_", " "), significant, "") for name in there if name not in known]
+    lines = []
+    for detail in (*known.values(), *plain):
+        if detail.metric in there:
+            averaged, raw, floor, ceiling = (
+                detail.write(board.score(row, detail.metric, end)) for end in ("", "raw", "floor", "ceiling")
+            )
+            lines.append(MetricLine(detail.title, averaged, raw, floor, ceiling, detail.meaning))
+    return lines
+
+
+def significant(value: float | None) -> str:
+    """Write a number with three significant digits and all its whole ones: 5,188, 33.1, 0.0023."""
+    if not value:
+        return "–" if value is None else "0"
+    return fixed(value, min(max(2 - math.floor(math.log10(abs(value))), 0), 6))
+
+
+# Of the first table, with what else belongs to them.
+FIRST_DETAILS = [
+    Detail("fid", "FID", significant, "Fréchet distance between features of generated and of real images"),
+    Detail(
+        "fid_infinity",
+        "FID, extrapolated",
+        significant,
+        "the FID that samples without end would have, by a line through six counts; may fall below zero",
+    ),
+    Detail("kid", "KID", significant, "kernel distance on the same features, without bias from the count"),
+    Detail("kid_spread", "KID, spread", significant, "standard deviation of the KID over its subsets"),
+    Detail("classes", "classes", _decimals(0), "classes that at least 1 % of the samples are taken for"),
+    Detail(
+        "confident",
+        "confident",
+        whole_percent,
+        "share of the samples that the evaluator takes for some class with more than 90 % confidence",
+    ),
+    Detail("repeats", "repeats", tenth_percent, "share of the samples that equal another in every pixel"),
+]
+
+
 def count(n: int, noun: str) -> str:
     """Write a number of things: 1 variant, 4 variants."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

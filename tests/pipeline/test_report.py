@@ -23,7 +23,16 @@ from pipeline.pictures import encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.protocol import write_protocols
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
-from pipeline.table import fixed, make_table, percent, position, seed_lines, summary, whole_percent
+from pipeline.table import (
+    fixed,
+    make_table,
+    metric_lines,
+    percent,
+    position,
+    seed_lines,
+    summary,
+    whole_percent,
+)
 
 ROOT = Path(__file__).parents[2]
 REPORT = Path("reports")
@@ -42,6 +51,7 @@ def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """Two cells with artefacts in an empty directory: dcgan, which is good, and wgan, which is poor."""
     loaded = select(load_params(ROOT / "params.yaml"), ["dcgan", "wgan"], [0])
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     write_json(Path("build/champion.json"), {"mnist_tiny": {"key": "mnist_tiny-dcgan-quick-0"}})
     evaluator = {"name": "mnistnet", "sha256": HASH, "accuracy": 0.975, "classes": 10}
@@ -151,6 +161,10 @@ def study(params: Params) -> Params:
     return loaded
 
 
+def page_of(name: str) -> str:
+    return (REPORT / "variants" / f"{name}.html").read_text(encoding="utf-8")
+
+
 def read_rows() -> list[dict[str, object]]:
     rows: list[dict[str, object]] = json.loads((REPORT / "leaderboard.json").read_text())
     return rows
@@ -161,23 +175,26 @@ def test_the_page_shows_the_images_that_were_learned_from(params: Params) -> Non
     assert png_uri(Path("build/contact/mnist_tiny.png").read_bytes()) in page
 
 
-def test_page_names_no_address_outside_itself(params: Params) -> None:
-    page = write_report(params).read_text()
-    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
-    assert re.search(r"https?:|//|@import|url\(", text) is None
-    addresses = re.findall(r'(?:src|href)="([^"]{1,22})', page)
-    assert {
-        address for address in addresses if not address.startswith(("#", "data:image/png;base64,"))
-    } == set()
-    assert "<script" not in page
+def test_a_page_names_no_address_outside_its_report(params: Params) -> None:
+    write_report(params)
+    pages = {path.relative_to(REPORT).as_posix(): path for path in REPORT.rglob("*.html")}
+    assert set(pages) == {"index.html", "variants/dcgan.html", "variants/wgan.html"}
+    for name, path in pages.items():
+        text = re.sub(r"data:image/(png|webp);base64,[A-Za-z0-9+/=]+", "data:", path.read_text())
+        assert re.search(r"https?:|//|@import|url\(|<script", text) is None
+        for address in re.findall(r'(?:src|srcset|href)="([^"]*)"', text):
+            if not address.startswith("#") and address != "data:":
+                assert (REPORT / name).parent.joinpath(address).resolve() in {
+                    other.resolve() for other in pages.values()
+                }
 
 
 def test_every_selected_cell_has_a_row_in_every_file(params: Params) -> None:
-    page = write_report(params).read_text()
+    write_report(params)
     keys = {cell.key for cell in selected_cells(params)}
     assert keys == {f"{r['dataset']}-{r['variant']}-{r['budget']}-{r['seed']}" for r in read_rows()}
     assert len((REPORT / "leaderboard.csv").read_text().splitlines()) == 1 + len(keys)
-    assert all(f"register@{key}" in page for key in keys)
+    assert all(f"register@{cell.key}" in page_of(cell.variant) for cell in selected_cells(params))
 
 
 def test_rows_are_flat_and_complete(params: Params) -> None:
@@ -208,7 +225,8 @@ def test_rows_are_sorted_by_fid_and_the_champion_is_marked(params: Params) -> No
     turned = select(params, ["wgan", "dcgan"], [0])
     page = write_report(turned).read_text()
     assert [(row["variant"], row["champion"]) for row in read_rows()] == [("dcgan", True), ("wgan", False)]
-    assert page.count('class="badge"') == 2  # in the table, and over its section
+    assert page.count('class="badge"') == page_of("dcgan").count('class="badge"') == 1
+    assert 'class="badge"' not in page_of("wgan")
 
 
 def test_files_of_cells_that_are_not_selected_change_nothing(params: Params) -> None:
@@ -236,15 +254,23 @@ def test_every_missing_artefact_is_named_with_the_command_that_makes_it(params: 
 
 def test_equal_artefacts_give_equal_bytes(params: Params) -> None:
     write_report(params)
-    first = {path.name: path.read_bytes() for path in REPORT.iterdir()}
+    first = files_of_the_report()
     write_report(params)
-    assert {path.name: path.read_bytes() for path in REPORT.iterdir()} == first
-    assert set(first) == {"index.html", "leaderboard.csv", "leaderboard.json", "summary.json", "samples.png"}
+    assert files_of_the_report() == first
+    files = {"index.html", "leaderboard.csv", "leaderboard.json", "summary.json", "samples.png"}
+    assert set(first) == files | {"variants/dcgan.html", "variants/wgan.html"}
+
+
+def files_of_the_report() -> dict[str, bytes]:
+    return {
+        path.relative_to(REPORT).as_posix(): path.read_bytes() for path in REPORT.rglob("*") if path.is_file()
+    }
 
 
 def test_page_says_what_a_wasserstein_estimate_is_only_where_there_is_one(params: Params) -> None:
-    assert "Read it within one run only" in write_report(params).read_text()
-    assert "Read it within one run only" not in write_report(select(params, ["dcgan"], [0])).read_text()
+    write_report(params)
+    assert "Read it within one run only" in page_of("wgan")
+    assert "Read it within one run only" not in page_of("dcgan")
 
 
 def test_picture_has_a_row_for_each_variant(params: Params) -> None:
@@ -489,12 +515,12 @@ def test_numbers_are_written_as_people_read_them() -> None:
 # ---- fourteen variants and more
 
 
-def test_every_variant_is_linked_to_a_section_of_its_own(study: Params) -> None:
+def test_every_variant_is_linked_to_a_page_of_its_own(study: Params) -> None:
     page = write_report(study).read_text()
     table = page[page.index('<section id="scores-') : page.index('<section id="noise-')]
     for cell in selected_cells(study):
-        assert table.count(f'href="#{cell.key}"') == 1
-        assert page.count(f'<article class="run" id="{cell.key}">') == 1
+        assert table.count(f'href="variants/{cell.variant}.html"') == 1 + ("How real" in table)
+        assert f"<h1>{cell.variant}<" in page_of(cell.variant)
     ids = re.findall(r'id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
@@ -504,8 +530,35 @@ def test_a_row_of_another_seed_is_linked_nowhere(params: Params) -> None:
     seeds = select(params, ["dcgan"], [0, 1])
     write_cell(selected_cells(seeds)[1], seeds, 50.0, 10)
     page = write_report(seeds).read_text()
-    assert 'href="#mnist_tiny-dcgan-quick-0"' in page
-    assert 'href="#mnist_tiny-dcgan-quick-1"' not in page
+    assert page.count('href="variants/dcgan.html">dcgan · seed 0</a>') == 1
+    assert '<span class="name">dcgan · seed 1</span>' in page
+
+
+def test_the_page_of_a_variant_that_is_selected_no_more_goes(params: Params) -> None:
+    write_report(params)
+    write_report(select(params, ["wgan"], [0]))
+    assert [path.name for path in (REPORT / "variants").iterdir()] == ["wgan.html"]
+
+
+def test_a_variants_page_has_its_departures_its_scores_and_what_others_published(params: Params) -> None:
+    write_report(params)
+    page = page_of("dcgan")
+    row = '<tr class="departs"><td class="text pin">batch_size</td><td class="text">64</td>'
+    assert f'{row}<td class="text">paper: 128</td></tr>' in page
+    scores = "<td><strong>40.0</strong></td><td>40.0</td><td>5.00</td><td>10,000</td>"
+    assert re.findall(r"name\">FID</td>(.*?)<td class=\"text wrap", page) == [scores]
+    assert '<td class="text pin">NS GAN</td><td class="text">mnist</td>' in page
+    assert ">DRAGAN</td>" not in page
+    assert '<span class="flag">recalled</span>' in page
+
+
+def test_every_metric_of_a_row_is_written_even_one_without_an_explanation() -> None:
+    board = a_board({("gan", 0): 50.0})
+    named = {"new_thing_net_1k_test": 0.012345, "new_thing_net_1k_test_floor": 1234.4}
+    row = dataclasses.replace(board.rows[0], metrics=board.rows[0].metrics | named)
+    lines = {line.title: line[1:5] for line in metric_lines(board, row)}
+    assert lines["new thing"] == ("0.0123", "–", "1,234", "–")
+    assert lines["FID"] == ("50.0", "50.0", "5.00", "10,000")
 
 
 def test_variants_whose_noise_can_not_be_shared_are_marked(study: Params) -> None:
@@ -522,8 +575,9 @@ def test_the_sentence_names_each_poor_variant_under_each_of_its_faults(study: Pa
     )
 
 
-def test_curves_are_explained_once_and_only_those_there_are(study: Params) -> None:
-    page = write_report(study).read_text()
+def test_curves_are_explained_and_only_those_there_are(study: Params) -> None:
+    write_report(study)
+    page = page_of("wgan")
     explained = re.findall(r"<dt>([^<]+)</dt>", page[page.index("What the curves show") :].split("</dl>")[0])
     assert explained == ["Critic loss", "Generator loss", "W estimate"]
 
@@ -540,7 +594,7 @@ def test_a_diverged_row_says_so_in_every_file_and_comes_last(study: Params) -> N
     table = page[page.index('<section id="scores-') : page.index('<section id="noise-')]
     assert '<small class="flag">diverged at step 812</small>' in table
     assert "<td>812 of 4,000</td>" in table
-    assert "Diverged at step 812." in page[page.index("<article") :]
+    assert "Diverged at step 812." in page_of("wgan_l2_as_coded")
     counts = {flat["variant"]: flat["diverged"] for flat in json.loads((REPORT / "summary.json").read_text())}
     assert sum(counts.values()) == counts["wgan_l2_as_coded"] == 1
     line = next(line for line in readme_block(study).splitlines() if "wgan_l2_as_coded` †" in line)

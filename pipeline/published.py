@@ -1,0 +1,58 @@
+"""Owns the published scores: what others report for a kind of GAN, with the protocol of each value.
+
+The values are data, in published.yaml. No two protocols are alike, so they are read, never ranked.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gan.contract import StrictModel
+from gan.errors import ConfigError
+
+PUBLISHED = Path(__file__).parent / "published.yaml"
+
+
+class Scores(StrictModel):
+    """One model's values in one source."""
+
+    kinds: list[str]  # of our recipes
+    model: str  # as the source calls it
+    values: dict[str, str]  # data set -> value as printed
+
+
+class Source(StrictModel):
+    """One source: what it measured, how, and whether that was read there."""
+
+    source: str
+    mark: Literal["verified", "recalled"]
+    measure: str
+    protocol: str
+    scores: list[Scores]
+
+    def of_kind(self, kind: str) -> list[tuple[str, str, str]]:
+        """Model, data set and value of each score that stands beside a kind of GAN."""
+        return [
+            (scores.model, dataset, value)
+            for scores in self.scores
+            if kind in scores.kinds
+            for dataset, value in scores.values.items()
+        ]
+
+
+def read_published(path: Path = PUBLISHED) -> list[Source]:
+    """Read all sources. Raises ConfigError with one line for the first fault."""
+    try:
+        entries = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        if not isinstance(entries, list):
+            raise ConfigError(f"{path}: no list of sources; each starts with '- source:'")
+        return TypeAdapter(list[Source]).validate_python(entries)
+    except YAMLError as error:
+        raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ConfigError(f"{path}: {where}: {fault['msg']}") from error

@@ -1,0 +1,118 @@
+"""Owns the page of one variant: its samples, course, curves, scores, recipe and what others published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
+from pipeline.departures import read_departures
+from pipeline.page import Run, Section, environment
+from pipeline.pictures import along_the_run, data_uri, enlarge, read_grid
+from pipeline.published import Source, read_published
+from pipeline.stage import PARAMS
+from pipeline.table import MetricLine, SeedLine, metric_lines
+
+TRACKED = 4  # noise vectors followed along a run
+
+
+class Setting(NamedTuple):
+    """One value of a recipe, and where params.yaml says that it departs from the paper."""
+
+    name: str
+    value: str
+    departure: str
+
+
+@dataclass(frozen=True)
+class VariantPage:
+    """What one variant's page shows beside its run's scores and samples."""
+
+    run: Run
+    course: str
+    course_steps: list[str]
+    charts: list[Chart]
+    meanings: list[tuple[str, str]]  # title of a chart and what it shows
+    metrics: list[MetricLine]
+    seeds: list[SeedLine]  # one line where there are several seeds
+    origin: str  # what params.yaml says of the entry as a whole
+    settings: list[Setting]
+    published: list[Source]  # those that have a score for this kind
+
+
+def render_variants(sections: list[Section]) -> Iterator[tuple[str, str]]:
+    """Yield file name and content of each variant's page. Raises DataError for what it can't read."""
+    template = environment().get_template("variant.html.j2")
+    sources = read_published()
+    for section in sections:
+        runs = section.runs
+        for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
+            page = _variant_page(section, run, sources)
+            names = {"page": page, "run": run, "section": section, "before": before, "after": after}
+            yield run.page, template.render(names, Markup=Markup)
+
+
+def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantPage:
+    cell, method = run.cell, run.card.method
+    previews = sorted((cell.model / "previews").glob("*.png"))
+    pictures = [read_grid(path, run.card.shape) for path in previews]
+    charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
+    said = read_departures(PARAMS, cell.dataset, cell.variant)
+    values = dict(_flat(method.model_dump(mode="json", by_alias=True)))
+    return VariantPage(
+        run=run,
+        course=data_uri(enlarge(along_the_run(pictures, TRACKED))),
+        course_steps=[short_number(int(path.stem)) for path in previews],
+        charts=charts,
+        meanings=_meanings(charts),
+        metrics=metric_lines(section.board, run.row),
+        seeds=[line for line in section.seeds if line.name == run.name],
+        origin=said.pop("", ""),
+        settings=list(_settings(values, said)),
+        published=[source for source in sources if source.of_kind(method.kind)],
+    )
+
+
+def _settings(values: Mapping[str, str], said: Mapping[str, str]) -> Iterator[Setting]:
+    """Set each departure beside its value; one that is said of a group comes before the group's values."""
+    left = dict(said)
+    for name, value in values.items():
+        parts = name.split(".")
+        for end in range(1, len(parts)):
+            group = ".".join(parts[:end])
+            if group in left:
+                yield Setting(group, "", left.pop(group))
+        yield Setting(name, value, left.pop(name, ""))
+
+
+def _meanings(charts: list[Chart]) -> list[tuple[str, str]]:
+    """Say what each kind of chart shows, in the order of the charts."""
+    found = {chart.title for chart in charts if chart.meaning}
+    return [(kind.title, kind.meaning) for kind in CHARTS if kind.title in found]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each parameter under its dotted name, as params.yaml would write its value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", ", ".join(_point(item) for item in value) or "none"
+        else:
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _point(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return _plain(value)
+    held = " ".join(f"{name}={_plain(item)}" for name, item in value.items() if item is not None)
+    return f"({held})"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
