@@ -35,8 +35,8 @@ def lay_out(images: Pixels, columns: int, gap: int = GAP) -> Pixels:
     return picture[: picture.shape[0] - gap, : picture.shape[1] - gap]
 
 
-def read_samples(path: Path, n: int) -> Pixels:
-    """Read the first n samples of a cell, (n, C, H, W)."""
+def read_samples(path: Path, n: int | None = None) -> Pixels:
+    """Read the first n samples of a cell, (n, C, H, W), or all of them."""
     images: Pixels = np.load(path, mmap_mode="r")[:n]
     return np.ascontiguousarray(images)
 

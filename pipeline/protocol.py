@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCORING = ["pipeline.evaluate", "pipeline.reference", "pipeline.sample", "gan.sampling"]
 # Imported by the above; what they do shows in an error or in other fields, never in a score alone.
 LEFT_OUT = {"gan.contract", "gan.data.image_store", "gan.errors", "gan.files", "gan.generator"}
+LEFT_OUT |= {"gan.interpolation"}  # of images that are looked at
 RAW = {"weights": "raw", "ema_exponent": None, "batch_norm": "running"}
 FLAT = "protocol_"  # of the fields in a flat row
 

@@ -81,6 +81,9 @@ def check_artefacts(cells: Sequence[Cell]) -> None:
             cell.model / "previews": f"train@{cell.key}",
             cell.training: f"train@{cell.key}",
             cell.samples / "averaged.npy": f"sample@{cell.key}",
+            cell.samples / "interpolation.npy": f"sample@{cell.key}",
+            cell.samples / "nearest.npy": f"sample@{cell.key}",
+            cell.samples / "nearest.json": f"sample@{cell.key}",
             cell.metrics: f"evaluate@{cell.key}",
             cell.protocol: f"evaluate@{cell.key}",
         }

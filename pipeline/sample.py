@@ -1,22 +1,42 @@
 """Stage `sample`: noise through a trained generator, averaged and raw, to uint8 images and a grid.
 
 Equal noise reaches every cell whose z_dim and noise law are equal, so that their images can be laid
-side by side.
+side by side. Ways from one noise vector to another show what lies between two images: spherical for
+normal noise, straight for uniform noise. Beside the first samples lie the training images that are nearest
+to them, pixel by pixel: a copy would show.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from gan.config import Params
-from gan.files import replaced_atomically
+from gan.data.image_store import ImageStore
+from gan.files import replaced_atomically, write_json
 from gan.generator import load_generator
+from gan.interpolation import interpolate
+from gan.neighbours import nearest_neighbours
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, image_grid
 from pipeline.stage import parse_cell, run_stage
 
+Pixels = NDArray[np.uint8]
+
+WAYS, STEPS = 8, 10
+COMPARED = 8  # samples that are searched for among the training images
+PORTION = 4096  # training images held at a time
+
 
 def main(params: Params, key: str) -> None:
-    """Write build/samples/KEY/{averaged.npy,raw.npy,grid.png}."""
+    """Write build/samples/KEY/{averaged,raw,interpolation,nearest}.npy, nearest.json and grid.png.
+
+    interpolation.npy: (8, 10, C, H, W) by the averaged generator, one way a row. nearest.npy:
+    (8, C, H, W), the training images nearest to the averaged generator's first samples; nearest.json has
+    their numbers in the split and their distances, as root mean square of grey levels.
+    """
     cell = parse_cell(key, params)
     torch.set_num_threads(params.train.num_threads)
     for name, weights in (("averaged", "generator"), ("raw", "generator_raw")):
@@ -24,11 +44,42 @@ def main(params: Params, key: str) -> None:
         stream = torch.Generator().manual_seed(derive_seed("sample"))
         noise = draw_noise(params.evaluate.samples, card.method.z_dim, card.method.noise, stream)
         images = generate_images(generator, noise)
-        with replaced_atomically(cell.samples / f"{name}.npy") as path, path.open("wb") as stream_out:
-            np.save(stream_out, images.numpy())
+        _save(cell.samples / f"{name}.npy", images)
         if name == "averaged":
+            stream = torch.Generator().manual_seed(derive_seed("interpolation"))
+            ends = draw_noise(2 * WAYS, card.method.z_dim, card.method.noise, stream)
+            ways = interpolate(ends[:WAYS], ends[WAYS:], STEPS, card.method.noise)
+            between = generate_images(generator, ways.flatten(0, 1))
+            _save(cell.samples / "interpolation.npy", between.unflatten(0, (WAYS, STEPS)))
+            nearest, numbers, distances = nearest_images(
+                images[:COMPARED].numpy(), ImageStore(cell.store, "train")
+            )
+            _save(cell.samples / "nearest.npy", torch.from_numpy(nearest))
+            write_json(cell.samples / "nearest.json", {"numbers": numbers, "distances": distances})
             with replaced_atomically(cell.samples / "grid.png") as path:
                 image_grid(images[:64], scale=2).save(path, format="PNG")
+
+
+def nearest_images(images: Pixels, store: ImageStore) -> tuple[Pixels, list[int], list[float]]:
+    """Images of a store that are nearest to given ones (N, C, H, W), with their numbers and distances.
+
+    A distance is the root mean square over all values of an image, in grey levels.
+    """
+    rows = images.reshape(len(images), -1).astype(np.float32)
+    numbers, distances = np.zeros(len(rows), np.int64), np.full(len(rows), np.inf)
+    for begin in range(0, len(store), PORTION):
+        portion = store.read(range(begin, min(begin + PORTION, len(store))))
+        found = nearest_neighbours(rows, portion.reshape(len(portion), -1).astype(np.float32))
+        is_nearer = found.distance < distances
+        numbers[is_nearer] = begin + found.number[is_nearer]
+        distances = np.minimum(distances, found.distance)
+    scaled = distances / np.sqrt(rows.shape[1])
+    return store.read(numbers), numbers.tolist(), scaled.round(3).tolist()
+
+
+def _save(target: Path, images: Tensor) -> None:
+    with replaced_atomically(target) as path, path.open("wb") as stream:
+        np.save(stream, images.numpy())
 
 
 if __name__ == "__main__":

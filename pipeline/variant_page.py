@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from markupsafe import Markup
 
+from gan.files import read_json
 from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
 from pipeline.departures import read_departures
 from pipeline.page import Run, Section, environment
-from pipeline.pictures import along_the_run, data_uri, enlarge, read_grid
+from pipeline.pictures import along_the_run, data_uri, enlarge, lay_out, read_grid, read_samples
 from pipeline.published import Source, read_published
 from pipeline.stage import PARAMS
 from pipeline.table import MetricLine, SeedLine, metric_lines
@@ -34,6 +36,9 @@ class VariantPage:
     run: Run
     course: str
     course_steps: list[str]
+    ways: str  # rows of images from one noise vector to another
+    compared: str  # samples, and below each the training image nearest to it
+    distances: list[str]
     charts: list[Chart]
     meanings: list[tuple[str, str]]  # title of a chart and what it shows
     metrics: list[MetricLine]
@@ -60,12 +65,19 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     previews = sorted((cell.model / "previews").glob("*.png"))
     pictures = [read_grid(path, run.card.shape) for path in previews]
     charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
+    ways = read_samples(cell.samples / "interpolation.npy")
+    nearest = read_samples(cell.samples / "nearest.npy")
+    pairs = np.concatenate([read_samples(cell.samples / "averaged.npy", len(nearest)), nearest])
+    distances = read_json(cell.samples / "nearest.json")["distances"]
     said = read_departures(PARAMS, cell.dataset, cell.variant)
     values = dict(_flat(method.model_dump(mode="json", by_alias=True)))
     return VariantPage(
         run=run,
         course=data_uri(enlarge(along_the_run(pictures, TRACKED))),
         course_steps=[short_number(int(path.stem)) for path in previews],
+        ways=data_uri(enlarge(lay_out(ways.reshape(-1, *ways.shape[2:]), columns=ways.shape[1]))),
+        compared=data_uri(enlarge(lay_out(pairs, columns=len(nearest)), 3)),
+        distances=[f"{distance:.0f}" for distance in distances],
         charts=charts,
         meanings=_meanings(charts),
         metrics=metric_lines(section.board, run.row),

@@ -15,7 +15,7 @@ LAYERS = [
     ("gan.errors",),
     ("gan.files", "gan.randomness"),
     ("gan.contract", "gan.distributed"),
-    ("gan.losses", "gan.penalties", "gan.networks", "gan.optimizers", "gan.neighbours"),
+    ("gan.losses", "gan.penalties", "gan.networks", "gan.optimizers", "gan.neighbours", "gan.interpolation"),
     ("gan.image_metrics", "gan.modes"),
     ("gan.objectives",),
     ("gan.variants", "gan.data", "gan.sampling", "gan.mnistnet", "gan.metrics", "gan.card", "gan.generator"),

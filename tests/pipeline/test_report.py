@@ -19,7 +19,7 @@ from gan.errors import ConfigError, DataError
 from gan.files import read_json, write_bytes, write_json
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
-from pipeline.pictures import encode_png, enlarge, lay_out, png_uri, read_grid
+from pipeline.pictures import data_uri, encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.protocol import write_protocols
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
@@ -104,6 +104,9 @@ def write_cell(
     images = np.random.default_rng(0).integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
     cell.samples.mkdir(parents=True)
     np.save(cell.samples / "averaged.npy", images)
+    np.save(cell.samples / "interpolation.npy", images[:80].reshape(8, 10, 1, 28, 28))
+    np.save(cell.samples / "nearest.npy", images[80:88])
+    write_json(cell.samples / "nearest.json", {"numbers": [3] * 8, "distances": [41.4] * 8})
     write_previews(cell.model / "previews", images[:64])
     scalars = "loss/critic,loss/generator" + (",critic/wasserstein" if cell.variant == "wgan" else "")
     rows = [f"{step},{step * 32},1.0,2.0" + ",0.5" * ("wgan" == cell.variant) for step in (1000, 2000, 4000)]
@@ -550,6 +553,19 @@ def test_a_variants_page_has_its_departures_its_scores_and_what_others_published
     assert '<td class="text pin">NS GAN</td><td class="text">mnist</td>' in page
     assert ">DRAGAN</td>" not in page
     assert '<span class="flag">recalled</span>' in page
+
+
+def test_a_variants_page_shows_the_ways_between_images_and_the_nearest_training_images(
+    params: Params,
+) -> None:
+    write_report(params)
+    folder, page = selected_cells(params)[0].samples, page_of("dcgan")
+    ways = np.load(folder / "interpolation.npy").reshape(80, 1, 28, 28)
+    assert data_uri(enlarge(lay_out(ways, columns=10))) in page
+    pairs = np.concatenate([np.load(folder / "averaged.npy")[:8], np.load(folder / "nearest.npy")])
+    assert data_uri(enlarge(lay_out(pairs, columns=8), 3)) in page
+    assert page.count("<span>41</span>") == 8
+    assert "along the sphere" in page
 
 
 def test_every_metric_of_a_row_is_written_even_one_without_an_explanation() -> None:
