@@ -16,6 +16,7 @@ Pixels = NDArray[np.uint8]
 
 SCALE = 2  # whole, so that every pixel of a digit stays a square
 GAP = 2  # between the tiles of a grid, in pixels of the images
+FRAME, LAST_FRAME = 600, 2500  # milliseconds
 INK, MUTED = (240, 240, 240), (150, 150, 150)
 
 
@@ -83,6 +84,27 @@ def data_uri(picture: Pixels) -> str:
 def png_uri(content: bytes) -> str:
     """Write a PNG file as an address that holds it whole."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def animate(pictures: Sequence[Pixels], progress: Sequence[float]) -> bytes:
+    """Encode pictures (H, W, C) of one size as an animated PNG, which every browser plays; it starts anew.
+
+    A bar below each, as long as its progress from 0 to 1, says how far the run was. Equal pixels and an
+    equal Pillow give equal bytes. Raises ValueError when the two are not of one length or there is none.
+    """
+    frames = []
+    for picture, share in zip(pictures, progress, strict=True):
+        height, width, channels = picture.shape
+        framed = np.zeros((height + 2 * GAP, width, channels), np.uint8)
+        framed[:height] = picture
+        framed[-GAP:, : round(share * width)] = MUTED[0]
+        frames.append(Image.fromarray(framed[:, :, 0] if channels == 1 else framed))
+    if not frames:
+        raise ValueError("an animation needs at least one picture")
+    times = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return buffer.getvalue()
 
 
 def labelled_rows(rows: Sequence[tuple[str, list[str], Pixels]]) -> bytes:

@@ -13,12 +13,23 @@ from gan.files import read_json
 from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
 from pipeline.departures import read_departures
 from pipeline.page import Run, Section, environment
-from pipeline.pictures import along_the_run, data_uri, enlarge, lay_out, read_grid, read_samples
+from pipeline.pictures import (
+    GAP,
+    along_the_run,
+    animate,
+    data_uri,
+    enlarge,
+    lay_out,
+    png_uri,
+    read_grid,
+    read_samples,
+)
 from pipeline.published import Source, read_published
 from pipeline.stage import PARAMS
 from pipeline.table import MetricLine, SeedLine, metric_lines
 
 TRACKED = 4  # noise vectors followed along a run
+ANIMATED_SIDE = 200  # pixels of an animation, which holds as many images a side as fit; browsers enlarge it
 
 
 class Setting(NamedTuple):
@@ -34,6 +45,8 @@ class VariantPage:
     """What one variant's page shows beside its run's scores and samples."""
 
     run: Run
+    animation: str  # the same noise along the run
+    still: str  # its last frame, for readers who want no motion
     course: str
     course_steps: list[str]
     ways: str  # rows of images from one noise vector to another
@@ -64,6 +77,9 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     cell, method = run.cell, run.card.method
     previews = sorted((cell.model / "previews").glob("*.png"))
     pictures = [read_grid(path, run.card.shape) for path in previews]
+    steps = [int(path.stem) for path in previews]
+    columns = min(8, max(2, ANIMATED_SIDE // (run.card.shape.width + GAP)))
+    frames = [lay_out(picture[: columns * columns], columns) for picture in pictures]
     charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
     ways = read_samples(cell.samples / "interpolation.npy")
     nearest = read_samples(cell.samples / "nearest.npy")
@@ -73,8 +89,10 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     values = dict(_flat(method.model_dump(mode="json", by_alias=True)))
     return VariantPage(
         run=run,
+        animation=png_uri(animate(frames, [step / max(steps[-1], 1) for step in steps])),
+        still=data_uri(frames[-1]),
         course=data_uri(enlarge(along_the_run(pictures, TRACKED))),
-        course_steps=[short_number(int(path.stem)) for path in previews],
+        course_steps=[short_number(step) for step in steps],
         ways=data_uri(enlarge(lay_out(ways.reshape(-1, *ways.shape[2:]), columns=ways.shape[1]))),
         compared=data_uri(enlarge(lay_out(pairs, columns=len(nearest)), 3)),
         distances=[f"{distance:.0f}" for distance in distances],

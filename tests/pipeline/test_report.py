@@ -19,7 +19,7 @@ from gan.errors import ConfigError, DataError
 from gan.files import read_json, write_bytes, write_json
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
-from pipeline.pictures import data_uri, encode_png, enlarge, lay_out, png_uri, read_grid
+from pipeline.pictures import animate, data_uri, encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.protocol import write_protocols
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
@@ -566,6 +566,28 @@ def test_a_variants_page_shows_the_ways_between_images_and_the_nearest_training_
     assert data_uri(enlarge(lay_out(pairs, columns=8), 3)) in page
     assert page.count("<span>41</span>") == 8
     assert "along the sphere" in page
+
+
+def test_an_animation_has_a_frame_a_picture_and_a_bar_that_grows() -> None:
+    pictures = [np.full((4, 8, 1), value, np.uint8) for value in (10, 20, 30)]
+    content = animate(pictures, [0.0, 0.5, 1.0])
+    assert content == animate(pictures, [0.0, 0.5, 1.0])
+    with Image.open(io.BytesIO(content)) as found:
+        assert (found.n_frames, found.size, found.info["loop"]) == (3, (8, 8), 0)
+        for number, (value, bar) in enumerate([(10, 0), (20, 4), (30, 8)]):
+            found.seek(number)
+            pixels = np.asarray(found)
+            assert (pixels[:4] == value).all()
+            assert (pixels[-1] > 0).sum() == bar
+    with pytest.raises(ValueError, match="at least one"):
+        animate([], [])
+
+
+def test_readers_who_want_no_motion_get_the_last_frame(params: Params) -> None:
+    write_report(params)
+    still = read_grid(selected_cells(params)[0].model / "previews/004000.png", ImageShape(1, 28, 28))
+    address = data_uri(lay_out(still[:36], columns=6))
+    assert f'<source media="(prefers-reduced-motion: reduce)" srcset="{address}">' in page_of("dcgan")
 
 
 def test_every_metric_of_a_row_is_written_even_one_without_an_explanation() -> None:
