@@ -1,4 +1,4 @@
-"""Stage `report`: a page and one for each variant, the leaderboard, the means over seeds, and the picture.
+"""Stage `report`: a page and one for each variant, the leaderboard, the means over seeds, and figures.
 
 Reads the artefacts of the selected cells, never a directory listing: what another study left behind
 must not show. Loads neither torch nor MLflow.
@@ -10,7 +10,9 @@ from pathlib import Path
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import write_bytes, write_json
+from pipeline.figures import draw_figures
 from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
+from pipeline.markdown import report_markdown
 from pipeline.page import STRIP, NoiseLaws, make_sections, pictured_rows, render_page
 from pipeline.pictures import Pixels, labelled_rows, read_samples
 from pipeline.readme import check_readme, readme_block, write_readme
@@ -39,19 +41,29 @@ def write_report(params: Params) -> Path:
     pictured = [row for board in boards for row in picture_rows(board)]
     write_bytes(folder / "samples.png", labelled_rows(pictured))
     sections = make_sections(boards, params)
-    write_variants(folder / "variants", dict(render_variants(sections)))
+    _write_folder(folder / "variants", {name: page.encode() for name, page in render_variants(sections)})
+    write_bytes(folder / "report.md", report_markdown(boards).encode())
+    write_figures(folder / "figures", boards)
     page = folder / "index.html"
     write_bytes(page, render_page(sections, params).encode())
     return page
 
 
-def write_variants(folder: Path, pages: Mapping[str, str]) -> None:
-    """Write the variants' pages; one that an earlier selection left behind goes."""
-    for path in folder.glob("*.html"):
-        if path.name not in pages:
+def write_figures(folder: Path, boards: Sequence[Board]) -> None:
+    """Write the figures for papers."""
+    figures: dict[str, bytes] = {}
+    for board in boards:
+        figures |= draw_figures(board, pictured_rows(board))
+    _write_folder(folder, figures)
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder's files; what an earlier selection left in it goes."""
+    for path in folder.glob("*"):
+        if path.name not in files:
             path.unlink()
-    for name, content in pages.items():
-        write_bytes(folder / name, content.encode())
+    for name, content in files.items():
+        write_bytes(folder / name, content)
 
 
 def picture_rows(board: Board) -> Iterator[tuple[str, list[str], Pixels]]:

@@ -17,6 +17,7 @@ from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, write_bytes, write_json
+from pipeline import report
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
 from pipeline.pictures import animate, data_uri, encode_png, enlarge, lay_out, png_uri, read_grid
@@ -38,6 +39,13 @@ ROOT = Path(__file__).parents[2]
 REPORT = Path("reports")
 SUFFIXES = {"": 1.0, "_raw": 1.5}
 HASH = "0123456789abcdef" * 4
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out, which take a second a report, where a test is about something else."""
+    if "figures" not in request.node.name:
+        monkeypatch.setattr(report, "draw_figures", lambda board, rows: {f"{board.dataset}.svg": b"drawn"})
 
 
 def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
@@ -261,6 +269,7 @@ def test_equal_artefacts_give_equal_bytes(params: Params) -> None:
     write_report(params)
     assert files_of_the_report() == first
     files = {"index.html", "leaderboard.csv", "leaderboard.json", "summary.json", "samples.png"}
+    files |= {"report.md", "figures/mnist_tiny.svg"}
     assert set(first) == files | {"variants/dcgan.html", "variants/wgan.html"}
 
 
@@ -588,6 +597,38 @@ def test_readers_who_want_no_motion_get_the_last_frame(params: Params) -> None:
     still = read_grid(selected_cells(params)[0].model / "previews/004000.png", ImageShape(1, 28, 28))
     address = data_uri(lay_out(still[:36], columns=6))
     assert f'<source media="(prefers-reduced-motion: reduce)" srcset="{address}">' in page_of("dcgan")
+
+
+def test_figures_are_files_of_equal_bytes_that_name_no_day(params: Params) -> None:
+    write_report(params)
+    first = {path.name: path.read_bytes() for path in (REPORT / "figures").iterdir()}
+    assert set(first) == {
+        f"mnist_tiny-{name}.{kind}" for name in ("leaderboard", "critics") for kind in ("png", "svg")
+    }
+    write_report(params)
+    assert {path.name: path.read_bytes() for path in (REPORT / "figures").iterdir()} == first
+    for name, content in first.items():
+        assert b"dc:date" not in content and b"Software" not in content
+        assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
+
+
+def test_figures_of_several_seeds_and_of_diverged_runs_are_drawn(params: Params) -> None:
+    seeds = select(params, ["dcgan", "wgan"], [0, 1])
+    for cell in selected_cells(seeds):
+        if cell.seed == 1:
+            write_cell(cell, seeds, 4e4, 10, diverged_at=2500 if cell.variant == "wgan" else None)
+    write_report(seeds)  # dcgan's interval reaches below zero, where a logarithmic axis ends
+    assert len(list((REPORT / "figures").iterdir())) == 4
+
+
+def test_the_report_for_a_pull_request_has_the_tables_and_names_no_file(params: Params) -> None:
+    for cell in selected_cells(params):
+        write_json(cell.metrics, read_json(cell.metrics) | {"coverage_mnistnet_200_test": 0.71})
+    write_report(params)
+    text = (REPORT / "report.md").read_text()
+    assert "| 1 | `dcgan` **champion** | tuned | 40.0 | 0.40 % |" in text
+    assert "| variant | coverage |\n|:---|---:|\n" in text and "| `wgan` | 71 % |" in text
+    assert re.search(r"\]\(|https?:|<img", text) is None
 
 
 def test_every_metric_of_a_row_is_written_even_one_without_an_explanation() -> None:
