@@ -145,4 +145,6 @@ def _point(value: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

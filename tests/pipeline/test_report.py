@@ -194,10 +194,11 @@ def test_a_page_names_no_address_outside_its_report(params: Params) -> None:
         text = re.sub(r"data:image/(png|webp);base64,[A-Za-z0-9+/=]+", "data:", path.read_text())
         assert re.search(r"https?:|//|@import|url\(|<script", text) is None
         for address in re.findall(r'(?:src|srcset|href)="([^"]*)"', text):
-            if not address.startswith("#") and address != "data:":
-                assert (REPORT / name).parent.joinpath(address).resolve() in {
-                    other.resolve() for other in pages.values()
-                }
+            if address != "data:":
+                target, _, anchor = address.partition("#")
+                other = (REPORT / name).parent.joinpath(target).resolve() if target else path.resolve()
+                assert other in {page.resolve() for page in pages.values()}
+                assert not anchor or f'id="{anchor}"' in other.read_text()
 
 
 def test_every_selected_cell_has_a_row_in_every_file(params: Params) -> None:
