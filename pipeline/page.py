@@ -6,6 +6,7 @@ address but those of the other pages of its report.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from pipeline.table import (
 
 STRIP = 12  # digits in a row of the same noise
 GRID = 64
+PICTURED_BYTES = 900_000  # of pixels on the first page, which is to load at once wherever it is read
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Run:
     line: Line
     noise: str  # its latent law, where that is not the usual one
     strip: str
-    grid: str
+    grid: str  # nothing where so many images would make the page heavy
     card: Card
     training: dict[str, Any]
 
@@ -71,6 +73,7 @@ class Section:
     contact: str  # the data set's contact sheet, as an address
     runs: list[Run]
     pages: dict[str, str]  # cell -> file name of its own page, for those that have one
+    grid: int  # samples in each variant's picture
     noise: str  # the latent law of most variants
     first_seed: int
 
@@ -133,6 +136,17 @@ def pictured_rows(board: Board) -> list[Row]:
     return [row for row in board.rows if row.seed == first]
 
 
+def pictured(runs: int, size: int) -> tuple[int, int]:
+    """How many images of `size` bytes a run gets on the first page, in its row and in its square.
+
+    12 and 64 for digits; fewer, the square first, where images or runs are many.
+    """
+    share = PICTURED_BYTES // (runs * size)
+    strip = min(STRIP, max(share, 4))
+    side = min(math.isqrt(max(share - strip, 0)), math.isqrt(GRID))
+    return strip, side * side if side > 1 else 0
+
+
 def _section(board: Board, params: Params, *, several: bool) -> Section:
     table, rows = make_table(board), pictured_rows(board)
     lines = {row.cell.key: line for row, line in zip(board.rows, table.lines, strict=True)}
@@ -140,8 +154,9 @@ def _section(board: Board, params: Params, *, several: bool) -> Section:
     names = short_names(rows)
     prefix = f"{board.dataset}-" if several else ""
     pages = {key: f"{prefix}{name.replace(' · ', '-')}.html" for key, name in names.items()}
+    strip, grid = pictured(len(rows), math.prod(params.datasets[board.dataset].shape))
     runs = [
-        _run(row, names[row.cell.key], pages[row.cell.key], lines[row.cell.key], laws)
+        _run(row, names[row.cell.key], pages[row.cell.key], lines[row.cell.key], laws, strip, grid)
         for row in track(rows, f"drawing {board.dataset}", console=Console(stderr=True), transient=True)
     ]
     return Section(
@@ -156,22 +171,26 @@ def _section(board: Board, params: Params, *, several: bool) -> Section:
         contact=png_uri(rows[0].cell.contact.read_bytes()),
         runs=runs,
         pages=pages,
+        grid=grid,
         noise=laws.usual,
         first_seed=rows[0].seed,
     )
 
 
-def _run(row: Row, name: str, page: str, line: Line, laws: NoiseLaws) -> Run:
+def _run(row: Row, name: str, page: str, line: Line, laws: NoiseLaws, strip: int, grid: int) -> Run:
     cell = row.cell
-    samples = read_samples(cell.samples / "averaged.npy", GRID)
+    samples = read_samples(cell.samples / "averaged.npy", max(strip, grid))
+    width = samples.shape[3]
     return Run(
         name=name,
         page=page,
         row=row,
         line=line,
         noise=laws.unusual(cell),
-        strip=data_uri(enlarge(lay_out(samples[:STRIP], columns=STRIP), 3)),
-        grid=data_uri(enlarge(lay_out(samples, columns=8))),
+        strip=data_uri(enlarge(lay_out(samples[:strip], columns=strip), max(1, 84 // width))),
+        grid=data_uri(enlarge(lay_out(samples[:grid], columns=math.isqrt(grid)), max(1, 56 // width)))
+        if grid
+        else "",
         card=read_card(cell.model),
         training=read_json(cell.training),
     )

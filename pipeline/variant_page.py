@@ -12,7 +12,7 @@ from markupsafe import Markup
 from gan.files import read_json
 from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
 from pipeline.departures import read_departures
-from pipeline.page import Run, Section, environment
+from pipeline.page import GRID, Run, Section, environment
 from pipeline.pictures import (
     GAP,
     along_the_run,
@@ -45,6 +45,7 @@ class VariantPage:
     """What one variant's page shows beside its run's scores and samples."""
 
     run: Run
+    samples: str
     animation: str  # the same noise along the run
     still: str  # its last frame, for readers who want no motion
     course: str
@@ -81,14 +82,16 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     columns = min(8, max(2, ANIMATED_SIDE // (run.card.shape.width + GAP)))
     frames = [lay_out(picture[: columns * columns], columns) for picture in pictures]
     charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
+    samples = read_samples(cell.samples / "averaged.npy", GRID)
     ways = read_samples(cell.samples / "interpolation.npy")
     nearest = read_samples(cell.samples / "nearest.npy")
-    pairs = np.concatenate([read_samples(cell.samples / "averaged.npy", len(nearest)), nearest])
+    pairs = np.concatenate([samples[: len(nearest)], nearest])
     distances = read_json(cell.samples / "nearest.json")["distances"]
     said = read_departures(PARAMS, cell.dataset, cell.variant)
     values = dict(_flat(method.model_dump(mode="json", by_alias=True)))
     return VariantPage(
         run=run,
+        samples=data_uri(enlarge(lay_out(samples, columns=8))),
         animation=png_uri(animate(frames, [step / max(steps[-1], 1) for step in steps])),
         still=data_uri(frames[-1]),
         course=data_uri(enlarge(along_the_run(pictures, TRACKED))),

@@ -20,6 +20,7 @@ from gan.files import read_json, write_bytes, write_json
 from pipeline import report
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
+from pipeline.page import pictured
 from pipeline.pictures import animate, data_uri, encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.protocol import write_protocols
 from pipeline.report import check_readme, readme_block, write_readme, write_report
@@ -630,6 +631,13 @@ def test_the_report_for_a_pull_request_has_the_tables_and_names_no_file(params: 
     assert "| 1 | `dcgan` **champion** | tuned | 40.0 | 0.40 % |" in text
     assert "| variant | coverage |\n|:---|---:|\n" in text and "| `wgan` | 71 % |" in text
     assert re.search(r"\]\(|https?:|<img", text) is None
+
+
+def test_large_images_and_many_runs_leave_room_for_fewer_on_the_first_page() -> None:
+    assert pictured(14, 28 * 28) == (12, 64)  # 81 of 784 bytes each: as many as there are places for
+    assert pictured(3, 3 * 64 * 64) == (12, 9)  # 24: 12 remain for a square of 3 by 3
+    assert pictured(14, 3 * 64 * 64) == (5, 0)
+    assert pictured(100, 3 * 128 * 128) == (4, 0)
 
 
 def test_every_metric_of_a_row_is_written_even_one_without_an_explanation() -> None:
