@@ -1,95 +1,135 @@
 """Measure Gantry beside its alternatives on this machine: `python -m benchmarks [PART ...] [--quick]`.
 
-Contenders take turns, each run in a process of its own (A B C A B C), so that another load on the machine
+Contenders take turns, each in a process of its own (A B C A B C), so that another load on the machine
 hits all of them; medians are shown, with the spread of the rounds. `ratio` is how many times as fast as
 the baseline a contender is, within one run; compare ratios between machines, never values. Writes
-benchmarks/results.json, a list of records, and benchmarks/results.md, the same as a table.
+benchmarks/results.json, a list of records, and benchmarks/results.md, the same as a table; quick runs
+write to build/benchmarks instead.
 """
 
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
+from benchmarks.limit import KINDS
+from benchmarks.step import Case, read_params
+from benchmarks.turns import Contender, Record, records_of
+from pipeline.repro import ALLOCATOR
 
 FOLDER = Path(__file__).parent
-ROUNDS = 5
-# case -> data set whose recipe is run, variant, side of the images, batch, steps a round
-STEPS = {
-    "dcgan 28x28x1": ("mnist_tiny", "dcgan", 28, 64, 40),
-    "dcgan 32x32x1": ("mnist_tiny", "dcgan", 32, 64, 30),
-    "dcgan 64x64x3": ("celeba", "dcgan", 64, 16, 2),
-    "wgan_gp 28x28x1": ("mnist_tiny", "wgan_gp", 28, 32, 30),
-    "wgan_gp 32x32x1": ("mnist_tiny", "wgan_gp", 32, 32, 20),
-}
+QUICK = Path("build/benchmarks")
 LOOPS = {"plain": "textbook loop, fp32", "fp32": "gantry, fp32", "bf16": "gantry, bf16"}
+TEXTBOOK = ("dcgan", "wgan_gp")  # what the textbook loop can train
+HEAVY = ("began", "wgan_gp_resnet")  # at 64 pixels a step takes seconds
 COMMANDS = {
     "gantry --help": ["-m", "pipeline.cli", "--help"],
     "gantry check": ["-m", "pipeline.cli", "check"],
     "python -c 'import torch'": ["-c", "import torch"],
 }
 
-Record = dict[str, Any]
+
+def step_cases(*, quick: bool) -> list[Case]:
+    """Every variant at 28 and 32 pixels, grey, and at 64, in colour; a quick run has few of the large."""
+    variants = read_params().select.variants
+    grey = [Case("mnist_tiny", variant, 28, 32) for variant in variants]
+    grey += [Case("mnist_tiny", variant, 32, 32) for variant in variants if not quick or variant in TEXTBOOK]
+    return grey + [
+        Case("celeba", variant, 64, 4 if variant in HEAVY else 8)
+        for variant in variants
+        if not quick or variant == "dcgan"
+    ]
 
 
-def records_of(
-    part: str, case: str, values: dict[str, list[float]], unit: str, baseline: str
-) -> Iterator[Record]:
-    """Yield a record for each contender: median, spread, and ratio to the baseline; more is faster."""
-    for contender, found in values.items():
-        yield {
-            "part": part,
-            "case": case,
-            "contender": contender,
-            "value": round(statistics.median(found), 4),
-            "lowest": round(min(found), 4),
-            "highest": round(max(found), 4),
-            "unit": unit,
-            "baseline": baseline,
-            "ratio": round(statistics.median(found) / statistics.median(values[baseline]), 3),
+def measure_steps(quick: bool) -> Iterator[Record]:
+    """Images a second that the critic sees in training, on one thread; and the share of the limit."""
+    seconds, rounds = (0.2, 1) if quick else (1.0, 5)
+    with ExitStack() as stack:
+        loops = {
+            # Gantry's is run as `make repro` runs it, the textbook's as a person would.
+            loop: stack.enter_context(
+                Contender(["-m", "benchmarks.step", loop], {} if loop == "plain" else ALLOCATOR)
+            )
+            for loop in LOOPS
         }
+        limit = stack.enter_context(Contender(["-m", "benchmarks.limit"]))
+        for case in step_cases(quick=quick):
+            yield from measure_case(
+                case, loops, limit, seconds, rounds if case.variant in TEXTBOOK else min(3, rounds)
+            )
 
 
-def measure_steps(rounds: int) -> Iterator[Record]:
-    """Images a second that the critic sees in training, on one thread."""
-    for case, (dataset, variant, side, batch, steps) in STEPS.items():
-        values: dict[str, list[float]] = {name: [] for name in LOOPS.values()}
-        for _ in range(rounds):
-            for loop, name in LOOPS.items():
-                command = [sys.executable, "-m", "benchmarks.step", dataset, "--variant", variant]
-                command += ["--batch", str(batch), "--side", str(side), "--steps", str(steps), "--loop", loop]
-                answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                found = json.loads(answer.stdout)
-                values[name].append(batch * found["critic_steps"] / found["seconds"])
-        yield from records_of("train step", case, values, "images/s", LOOPS["plain"])
-
-
-def measure_start(rounds: int) -> Iterator[Record]:
-    """Starts a second of what a person waits for."""
-    values: dict[str, list[float]] = {name: [] for name in COMMANDS}
+def measure_case(
+    case: Case, loops: dict[str, Contender], limit: Contender, seconds: float, rounds: int
+) -> Iterator[Record]:
+    """One case of the train step; without a textbook loop, the baseline is Gantry's in float32."""
+    names = [loop for loop in loops if loop != "plain" or case.variant in TEXTBOOK]
+    rates: dict[str, list[float]] = {LOOPS[loop]: [] for loop in names}
+    speeds: dict[str, list[float]] = {LOOPS[loop]: [] for loop in names}
+    size: dict[str, str] = {}
+    peaks: dict[str, list[float]] = {f"convolution, {precision}": [] for precision in ("fp32", "bf16")}
+    device = {"threads": case.threads, "cuda": case.cuda}
     for _ in range(rounds):
+        for loop in names:
+            found = loops[loop].ask(case=asdict(case), seconds=seconds)
+            rates[LOOPS[loop]].append(found["images"] / found["seconds"])
+            speeds[LOOPS[loop]].append(found["gflop"] / found["seconds"])
+            each = found["gflop"] / found["images"]
+            size[LOOPS[loop]] = f"{each:.3g} GFLOP for each image that the critic sees"
+        for precision in ("fp32", "bf16"):
+            found = limit.ask(kind="convolution", precision=precision, seconds=seconds / 4, **device)
+            peaks[f"convolution, {precision}"].append(found["size"] / found["seconds"])
+    part = "train step, GPU" if case.cuda else "train step"
+    yield from records_of(part, case.name, rates, "images/s", LOOPS[names[0]])
+    for loop in names:
+        peak = f"convolution, {'bf16' if loop == 'bf16' else 'fp32'}"
+        values = {LOOPS[loop]: speeds[LOOPS[loop]], peak: peaks[peak]}
+        yield next(records_of(f"{part}, share of the limit", case.name, values, "GFLOP/s", peak, size))
+
+
+def measure_limit(quick: bool) -> Iterator[Record]:
+    """Peak rates of matrix products and convolutions, and the bandwidth of memory, by threads."""
+    threads = sorted({1, os.cpu_count() or 1})
+    with Contender(["-m", "benchmarks.limit"]) as limit:
+        for kind in KINDS:
+            unit = "GB/s, read and written" if kind == "copy" else "GFLOP/s"
+            precisions = ("fp32",) if kind == "copy" else ("fp32", "bf16")
+            values: dict[str, list[float]] = {f"{p}, 1 thread": [] for p in precisions}
+            for _ in range(1 if quick else 5):
+                for precision in precisions:
+                    for count in threads:
+                        name = f"{precision}, {count} thread{'s' * (count > 1)}"
+                        found = limit.ask(
+                            kind=kind, precision=precision, threads=count, seconds=0.1 if quick else 0.5
+                        )
+                        values.setdefault(name, []).append(found["size"] / found["seconds"])
+            yield from records_of("limit", kind, values, unit, "fp32, 1 thread")
+
+
+def measure_start(quick: bool) -> Iterator[Record]:
+    """Seconds that a person waits for."""
+    values: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(1 if quick else 5):
         for name, arguments in COMMANDS.items():
             begin = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-            values[name].append(1 / (time.perf_counter() - begin))
-    yield from records_of("start-up", "cold process", values, "1/s", "python -c 'import torch'")
+            values[name].append(time.perf_counter() - begin)
+    yield from records_of("start-up", "cold process", values, "s", "python -c 'import torch'")
 
 
-def measure_data(rounds: int) -> Iterator[Record]:
+def measure_data(quick: bool) -> Iterator[Record]:
     """Conversion and reading, from `benchmarks.data`; it has rounds of its own."""
     with tempfile.TemporaryDirectory(prefix="gantry-bench-") as folder:
         target = Path(folder) / "data.json"
         command = [sys.executable, "-m", "benchmarks.data", "--json", str(target)]
-        subprocess.run(command + ["--quick"] * (rounds == 1), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command + ["--quick"] * quick, check=True, stdout=subprocess.DEVNULL)
         found = json.loads(target.read_text(encoding="utf-8"))
     for name, case in found["conversion"].items():
         if "pillow loop" in case if isinstance(case, dict) else False:
@@ -108,62 +148,76 @@ def measure_data(rounds: int) -> Iterator[Record]:
     yield from records_of("memory", "growth over a store of 3 GB", values, "MB", "gantry")
 
 
-PARTS: dict[str, Callable[[int], Iterator[Record]]] = {
+PARTS: dict[str, Callable[[bool], Iterator[Record]]] = {
+    "limit": measure_limit,
     "step": measure_steps,
     "start": measure_start,
     "data": measure_data,
 }
 
 
-def machine() -> str:
-    """Processor, cores and versions, in one line."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if os.name == "posix" else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.machine()
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {versions}"
-
-
 def as_table(records: list[Record]) -> str:
-    """Records as Markdown, ratios first."""
+    """Records as Markdown, ratios first, with the notes below."""
+    machines = sorted({record["machine"] for record in records})
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Compare ratios, not values, between machines. Training on one thread.",
+        "Written by `make bench`. Compare ratios, not values, between machines.",
         "",
-        f"Machine: {machine()}.",
+        *(f"Machine: {name}." for name in machines),
         "",
         "| part | case | contender | ratio | value | lowest to highest | unit |",
         "| :-- | :-- | :-- | --: | --: | --: | :-- |",
     ]
-    lines += [
-        f"| {r['part']} | {r['case']} | {r['contender']}{' (baseline)' * (r['contender'] == r['baseline'])} "
-        f"| {r['ratio']:.2f} | {r['value']:,.5g} | {r['lowest']:,.5g} to {r['highest']:,.5g} | {r['unit']} |"
-        for r in records
-    ]
-    return "\n".join([*lines, ""])
+    lines += [table_row(record) for record in records]
+    notes = dict.fromkeys(
+        f"- {r['part']}, {r['case']}, {r['contender']}: {r['note']}" for r in records if "note" in r
+    )
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def table_row(r: Record) -> str:
+    """One record; a contender that doesn't run has dashes."""
+    name = f"{r['contender']}{' (baseline)' * (r['contender'] == r['baseline'])}"
+    start = f"| {r['part']} | {r['case']} | {name} |"
+    if r["value"] is None:
+        return f"{start} - | - | - | {r['unit']} |"
+    return (
+        f"{start} {r['ratio']:.3g} | {r['value']:,.5g} | {r['lowest']:,.5g} to {r['highest']:,.5g} "
+        f"| {r['unit']} |"
+    )
+
+
+def measure(parts: list[str], *, quick: bool) -> list[Record]:
+    """Measure parts one after the other, each record printed when it is there."""
+    measured: list[Record] = []
+    for part in parts:
+        begin = time.perf_counter()
+        for record in PARTS[part](quick):
+            measured.append({"measured_by": part} | record)
+            print(table_row(record), flush=True)
+        print(f"{part}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+    return measured
 
 
 def main() -> None:
     """Measure the parts that are named, or all; records of the other parts stay as they are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="one round: a check that it runs")
+    parser.add_argument("--quick", action="store_true", help="one short round: a check that it runs")
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    target = FOLDER / "results.json"
+    folder = QUICK if given.quick else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "results.json"
     kept = json.loads(target.read_text(encoding="utf-8")) if target.exists() else []
-    measured: list[Record] = []
-    for part in given.parts or PARTS:
-        for record in PARTS[part](1 if given.quick else ROUNDS):
-            measured.append(record)
-            print(json.dumps(record), flush=True)
-    again = {record["part"] for record in measured}
-    records = [record for record in kept if record["part"] not in again] + measured
+    measured = measure(given.parts or list(PARTS), quick=given.quick)
+    again = {record["measured_by"] for record in measured}
+    records = [record for record in kept if record["measured_by"] not in again] + measured
     target.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-    (FOLDER / "results.md").write_text(as_table(records), encoding="utf-8")
+    (folder / "results.md").write_text(as_table(records), encoding="utf-8")
 
 
 if __name__ == "__main__":

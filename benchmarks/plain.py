@@ -35,14 +35,14 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
         for inner in range(getattr(method, "critic_steps", 1)):
             real = next(batches).to(state.device)
             state.seed_draws("critic", inner)
-            fake = generator(draw_noise(len(real), method.z_dim, method.noise))
+            fake = generator(draw_noise(len(real), method.z_dim, method.noise, device=state.device))
             critic_optimizer.zero_grad()
             critic_loss = _critic_loss(method, critic, real, fake.detach())
             critic_loss.backward()
             critic_optimizer.step()
         if method.generator_noise == "fresh":
             state.seed_draws("generator")
-            fake = generator(draw_noise(len(real), method.z_dim, method.noise))
+            fake = generator(draw_noise(len(real), method.z_dim, method.noise, device=state.device))
         generator_optimizer.zero_grad()
         generator_loss = _generator_loss(method, critic, fake)
         generator_loss.backward()
@@ -64,7 +64,7 @@ def _critic_loss(method: Any, critic: nn.Module, real: Tensor, fake: Tensor) -> 
     if method.kind == "dcgan":
         found = functional.binary_cross_entropy_with_logits(real_score, torch.ones_like(real_score))
         return found + functional.binary_cross_entropy_with_logits(fake_score, torch.zeros_like(fake_score))
-    place = torch.rand(len(real), 1, 1, 1)
+    place = torch.rand(len(real), 1, 1, 1, device=real.device)
     points = (place * real + (1 - place) * fake).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
     penalty = ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()

@@ -1,111 +1,142 @@
-"""Measures one training step of each variant: `python -m benchmarks.step [DATASET] [--batch N]`.
+"""A contender that trains: `python -m benchmarks.step LOOP`, with LOOP fp32, bf16 or plain.
 
-One process per variant, so that its peak memory is its own. The first step pays for set-up and is left
-out; the median of the others is shown. Peak memory is of the whole process, torch included.
+fp32 and bf16 are Gantry's loop in that precision, plain is the textbook's. It answers requests of
+`benchmarks.turns`; those of one case go on with the same networks.
 """
 
-import argparse
-import json
+import itertools
 import resource
-import statistics
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from benchmarks import plain
-from gan.config import load_params
-from gan.contract import ImageShape
-from gan.training import new_train_state, pick_device, training_steps
+from benchmarks.turns import Answer, serve
+from gan.config import Params, load_params
+from gan.contract import ImageShape, Scalars
+from gan.training import TrainState, new_train_state, pick_device, training_steps
 
 PARAMS = Path("params.yaml")
-SMALL_BATCH = {"began": 16}  # its networks keep many maps at full size
 LOOPS = ("fp32", "bf16", "plain")
-FURTHER = ("_paper", "_seed", "_as_coded")
 
 
-def measure(
-    dataset: str,
-    variant: str,
-    *,
-    batch_size: int,
-    steps: int,
-    loop: str = "fp32",
-    threads: int | None = None,
-    side: int | None = None,
-) -> dict[str, object]:
-    """Seconds of a step, the median after the first, and the peak memory of this process.
+@cache
+def read_params() -> Params:
+    """Read params.yaml, which takes longer than a step, once."""
+    return load_params(PARAMS)
 
-    loop: fp32 or bf16, ours in that precision; plain, the textbook loop. side: of square images, where it
-    isn't the data set's.
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained. The recipe is a data set's; images are of the given side, in its channels."""
+
+    dataset: str
+    variant: str
+    side: int
+    batch: int
+    threads: int = 1
+    cuda: bool = False
+
+    @property
+    def name(self) -> str:
+        """Variant and size of the images."""
+        return f"{self.variant} {self.side}x{self.side}x{self.image.channels}"
+
+    @property
+    def image(self) -> ImageShape:
+        """Shape of one image."""
+        shape = read_params().datasets[self.dataset].shape
+        return ImageShape(shape.channels, self.side, self.side)
+
+
+class FlopCounter(TorchDispatchMode):
+    """Counts the operations of convolutions and matrix products, two for a multiplication with its sum.
+
+    torch's own FlopCounterMode also follows modules, by hooks that `autograd.grad` refuses.
     """
-    params = load_params(PARAMS)
-    torch.set_num_threads(threads or params.train.num_threads)
-    method = params.recipes[dataset][variant].method.model_copy(update={"batch_size": batch_size})
-    device, image = pick_device(), params.datasets[dataset].shape
-    if side:
-        image = ImageShape(image.channels, side, side)
-    textbook = loop == "plain"
-    update = {"precision": "fp32" if textbook else loop, "channels_last": not textbook}
-    train = params.train.model_copy(update=update)
-    state = new_train_state(method, image, train, steps=10**6, seed=0, device=device)
-    state.step = 100  # past any warm-up of the critic
-    batches = iter(lambda: torch.rand(batch_size, *image) * 2 - 1, None)
-    seconds = []
-    run = plain.training_steps if textbook else training_steps
-    for _ in zip(range(steps + 1), run(state, batches), strict=False):
-        if device.type == "cuda":
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
+class Training:
+    """A run of one case that stands beyond any warm-up of the critic, its first step done and counted."""
+
+    def __init__(self, case: Case, loop: str) -> None:
+        self.case = case
+        self.state = new_state(case, loop)
+        kept = [torch.rand(case.batch, *case.image) * 2 - 1 for _ in range(4)]
+        run = plain.training_steps if loop == "plain" else training_steps
+        self._steps: Iterator[Scalars | dict[str, float]] = run(self.state, itertools.cycle(kept))
+        with FlopCounter() as counter:
+            next(self._steps)
+        self.flops = counter.total
+        next(self._steps)
+
+    def run(self, seconds: float) -> Answer:
+        """Train for so long, one step at least."""
+        seen, begin = self.state.step, self._now()
+        while (taken := self._now() - begin) < seconds or self.state.step == seen:
+            next(self._steps)
+        taken = self._now() - begin
+        steps = self.state.step - seen
+        critic_steps = self.state.gan.objective.critic_steps(self.state.step)
+        return {
+            "images": steps * critic_steps * self.case.batch,  # that the critic sees
+            "seconds": taken,
+            "gflop": self.flops * steps / 1e9,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+    def _now(self) -> float:
+        if self.case.cuda:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter())
-    spans = [end - begin for begin, end in zip(seconds, seconds[1:], strict=False)]
-    return {
-        "variant": variant,
-        "batch_size": batch_size,
-        "critic_steps": getattr(method, "critic_steps", 1),
-        "seconds": round(statistics.median(spans), 4),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "device": str(device),
-    }
+        return time.perf_counter()
+
+
+def new_state(case: Case, loop: str) -> TrainState:
+    """Build the run of a case; the textbook's stays in the layout that torch begins with."""
+    torch.set_num_threads(case.threads)
+    params = read_params()
+    method = params.recipes[case.dataset][case.variant].method.model_copy(update={"batch_size": case.batch})
+    textbook = loop == "plain"
+    update: dict[str, Any] = {"precision": "fp32" if textbook else loop, "channels_last": not textbook}
+    train = params.train.model_copy(update=update)
+    device = pick_device() if case.cuda else torch.device("cpu")
+    state = new_train_state(method, case.image, train, steps=10**6, seed=0, device=device)
+    state.step = 100
+    return state
 
 
 def main() -> None:
-    """Print a table of the plain roster entries of a data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("dataset", nargs="?", default="celeba")
-    parser.add_argument("--batch", type=int, default=64, help="images of a batch (default: 64)")
-    parser.add_argument("--steps", type=int, default=1, help="steps that are timed (default: 1)")
-    parser.add_argument("--loop", choices=LOOPS, default="fp32", help="ours, or the textbook's")
-    parser.add_argument("--threads", type=int, help="threads of torch (default: those of params.yaml)")
-    parser.add_argument("--side", type=int, help="side of the images (default: the data set's)")
-    parser.add_argument("--variant", help="measure this one, in this process")
-    given = parser.parse_args()
-    if given.variant:
-        size = min(given.batch, SMALL_BATCH.get(given.variant, given.batch))
-        found = measure(
-            given.dataset,
-            given.variant,
-            batch_size=size,
-            steps=given.steps,
-            loop=given.loop,
-            threads=given.threads,
-            side=given.side,
-        )
-        print(json.dumps(found))
-        return
-    print(f"{'variant':16}{'batch':>6}{'critic steps':>14}{'s / step':>10}{'peak MB':>9}")
-    for variant in load_params(PARAMS).recipes[given.dataset]:
-        if variant.endswith(FURTHER):
-            continue
-        command = [sys.executable, "-m", "benchmarks.step", *sys.argv[1:], "--variant", variant]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(answer.stdout)
-        print(
-            f"{row['variant']:16}{row['batch_size']:>6}{row['critic_steps']:>14}"
-            f"{row['seconds']:>10.3f}{row['peak_mb']:>9,}",
-            flush=True,
-        )
+    """Answer {"case": {...}, "seconds": ...} until the end of stdin."""
+    loop = sys.argv[1]
+    current: list[Training] = []
+
+    def answer(request: dict[str, Any]) -> Answer:
+        case = Case(**request["case"])
+        if not current or current[0].case != case:
+            current.clear()
+            current.append(Training(case, loop))
+        return current[0].run(request["seconds"])
+
+    serve(answer)
 
 
 if __name__ == "__main__":

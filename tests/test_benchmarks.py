@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from benchmarks import plain
+from benchmarks.__main__ import as_table
+from benchmarks.step import LOOPS, Case, FlopCounter, Training
+from benchmarks.turns import Contender, records_of
 from gan.config import load_params
 from gan.training import new_train_state, training_steps
 
@@ -35,3 +38,55 @@ def test_the_textbook_loop_refuses_what_it_does_not_know():
 
     with pytest.raises(ValueError, match="not began"):
         next(plain.training_steps(state, iter([])))
+
+
+def test_a_ratio_says_how_many_times_as_fast_whether_rates_or_seconds_are_measured():
+    rates = list(records_of("part", "case", {"old": [10.0, 20.0, 90.0], "new": [50.0]}, "images/s", "old"))
+    seconds = list(records_of("part", "case", {"old": [4.0], "new": [1.0, 2.0, 3.0]}, "s", "old"))
+
+    assert [(r["value"], r["ratio"]) for r in rates] == [(20.0, 1.0), (50.0, 2.5)]
+    assert [(r["value"], r["ratio"]) for r in seconds] == [(4.0, 1.0), (2.0, 2.0)]
+    assert (rates[0]["lowest"], rates[0]["highest"], rates[0]["rounds"]) == (10.0, 90.0, 3)
+
+
+def test_a_contender_that_does_not_run_is_recorded_with_its_error():
+    values = {"old": [1.0], "broken": []}
+    records = list(records_of("part", "case", values, "s", "old", {"broken": "ImportError: no module"}))
+
+    assert (records[1]["value"], records[1]["note"]) == (None, "ImportError: no module")
+    assert "| - | - |" in as_table(records)
+
+
+def test_a_contender_that_ends_gives_the_last_line_of_its_error():
+    with Contender(
+        ["-c", "import sys; print('first', file=sys.stderr); sys.exit('the reason')"]
+    ) as contender:
+        with pytest.raises(RuntimeError, match="^the reason$"):
+            contender.ask(anything=1)
+
+
+def test_the_count_of_operations_has_forward_and_both_gradients_of_a_convolution():
+    images = torch.ones(2, 3, 8, 8, requires_grad=True)
+    convolution = torch.nn.Conv2d(3, 5, 3, padding=1, bias=False)
+    with FlopCounter() as counter:
+        convolution(images).sum().backward()
+
+    assert counter.total == 3 * (2 * 2 * 8 * 8 * 3 * 5 * 9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_case_goes_on_with_the_same_networks(loop):
+    training = Training(Case("mnist_tiny", "dcgan", 28, 4), loop)
+
+    assert training.run(0.0)["images"] == training.run(0.0)["images"] == 4
+    assert training.state.step == 104
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loop", LOOPS)
+def test_every_loop_trains_on_a_gpu(loop):
+    training = Training(Case("mnist_tiny", "wgan_gp", 32, 4, cuda=True), loop)
+
+    assert training.run(0.0)["images"] == 8
+    assert training.state.device.type == "cuda"
