@@ -1,0 +1,1 @@
+"""The tests, a regular package: a namespace package would lose to any `tests` that a dependency installs."""
