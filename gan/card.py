@@ -85,7 +85,7 @@ def write_card(folder: Path, card: Card) -> None:
 def read_card(folder: Path) -> Card:
     """Read and check card.json. Raises DataError with one line per fault, the first five."""
     path = folder / CARD
-    content = _read_bounded(path, MAX_CARD_BYTES)
+    content = read_bounded(path, MAX_CARD_BYTES)
     try:
         return Card.model_validate_json(content)
     except ValidationError as error:
@@ -102,7 +102,7 @@ def read_weights(folder: Path, card: Card, weights: Weights = "generator") -> by
     Whoever parses these bytes parses what was hashed; the file may change in between.
     """
     path = folder / f"{weights}.safetensors"
-    content = _read_bounded(path, MAX_WEIGHT_BYTES)
+    content = read_bounded(path, MAX_WEIGHT_BYTES)
     found, expected = hashlib.sha256(content).hexdigest(), card.digest_of(weights)
     if found != expected:
         raise DataError(
@@ -112,7 +112,8 @@ def read_weights(folder: Path, card: Card, weights: Weights = "generator") -> by
     return content
 
 
-def _read_bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a file whole. Raises DataError where it is missing or larger than the limit."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; a model's folder holds card.json and generator.safetensors")
     size = path.stat().st_size

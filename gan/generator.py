@@ -13,11 +13,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from gan.card import MAX_FAULTS_SHOWN, MAX_WEIGHT_BYTES, Card, Weights, read_card, read_weights
+from gan.card import MAX_FAULTS_SHOWN, MAX_WEIGHT_BYTES, Card, Weights, read_bounded, read_card, read_weights
 from gan.contract import ImageShape, VariantParams
 from gan.errors import ConfigError, DataError, TrainingDiverged
 from gan.files import sha256_of, write_bytes
 from gan.sampling import draw_noise, generate_images
+
+SNAPSHOTS = "snapshots"  # subfolder of a model's folder: the averaged generator along the run
 
 
 def save_generator(folder: Path, state: Mapping[str, Tensor], weights: Weights = "generator") -> str:
@@ -26,11 +28,19 @@ def save_generator(folder: Path, state: Mapping[str, Tensor], weights: Weights =
     Equal tensors give equal bytes, whatever device and memory layout they come from. Raises
     TrainingDiverged for weights that aren't finite: these have no use, and must not be published.
     """
+    return _write_state(folder / f"{weights}.safetensors", state)
+
+
+def save_snapshot(folder: Path, state: Mapping[str, Tensor], step: int) -> None:
+    """Write the averaged generator as it stands at a step. Raises TrainingDiverged as `save_generator`."""
+    _write_state(folder / f"{step:06d}.safetensors", state)
+
+
+def _write_state(path: Path, state: Mapping[str, Tensor]) -> str:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     broken = list(islice(_non_finite(tensors), MAX_FAULTS_SHOWN))
     if broken:
-        raise TrainingDiverged(f"{folder}: weights aren't finite: {', '.join(broken)}; nothing was written")
-    path = folder / f"{weights}.safetensors"
+        raise TrainingDiverged(f"{path}: weights aren't finite: {', '.join(broken)}; nothing was written")
     write_bytes(path, safetensors.torch.save(tensors))
     return sha256_of(path)
 
@@ -42,17 +52,34 @@ def load_generator(folder: Path, weights: Weights = "generator") -> tuple[nn.Mod
     with the first five differences. No memory is taken before the sizes are known to be bounded.
     """
     card = read_card(folder)
-    path = folder / f"{weights}.safetensors"
+    content = read_weights(folder, card, weights)
+    return _rebuild(card, folder / f"{weights}.safetensors", content), card
+
+
+def load_snapshot(folder: Path, step: int) -> tuple[nn.Module, Card]:
+    """Rebuild the averaged generator of a model's folder as it stood at a step; see `load_generator`."""
+    card = read_card(folder)
+    path = folder / SNAPSHOTS / f"{step:06d}.safetensors"
+    return _rebuild(card, path, read_bounded(path, MAX_WEIGHT_BYTES)), card
+
+
+def snapshot_steps(folder: Path) -> list[int]:
+    """Steps that a model's folder has snapshots of, in order."""
+    return sorted(int(path.stem) for path in (folder / SNAPSHOTS).glob("*.safetensors"))
+
+
+def _rebuild(card: Card, path: Path, content: bytes) -> nn.Module:
+    """Make the card's generator with the weights of a file that was read from this path."""
     generator = build_without_memory(card)
     try:
-        state = safetensors.torch.load(read_weights(folder, card, weights))
+        state = safetensors.torch.load(content)
     except SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file: {error}") from error
     faults = list(islice(_differences(generator.state_dict(), state), MAX_FAULTS_SHOWN))
     if faults:
         raise DataError("\n".join(f"{path}: {fault}" for fault in faults))
     generator.load_state_dict(state, assign=True)
-    return generator.eval().requires_grad_(False), card
+    return generator.eval().requires_grad_(False)
 
 
 def draw_images(generator: nn.Module, card: Card, n: int, seed: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gan import distributed
 from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, scheduled
 from gan.errors import TrainingDiverged
+from gan.networks.layers import lay_out
 from gan.optimizers import new_optimizer
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, reestimate_batch_statistics
@@ -101,7 +102,7 @@ def new_train_state(
     gan = variant.build(image)
     layout = torch.channels_last if params.channels_last else torch.contiguous_format
     for network in (gan.generator, gan.critic):
-        network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        lay_out(network, device, layout)
         distributed.broadcast(network)
     return TrainState(
         variant=variant,
@@ -251,9 +252,11 @@ def read_scalars(scalars: Scalars, step: int) -> dict[str, float]:
 
 
 def has_finite_weights(state: TrainState) -> bool:
-    """Tell whether every weight of the generator and of its average is finite."""
+    """Tell whether all weights and batch statistics of the generator and of its average are finite."""
     networks = (state.gan.generator, state.averaged)
-    return all(bool(weight.isfinite().all()) for network in networks for weight in network.parameters())
+    return all(
+        bool(tensor.isfinite().all()) for network in networks for tensor in network.state_dict().values()
+    )
 
 
 def preview(state: TrainState, n: int = 64) -> Tensor:

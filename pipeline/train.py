@@ -36,7 +36,7 @@ from gan.data.batches import endless_batches
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError, TrainingDiverged
 from gan.files import exclusive_lock, read_json, write_bytes, write_json
-from gan.generator import save_generator
+from gan.generator import SNAPSHOTS, save_generator, save_snapshot
 from gan.sampling import image_grid
 from gan.training import (
     TrainState,
@@ -68,6 +68,7 @@ class Record:
     finite: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # last finite weights, if to be kept
     diverged_at: int | None = None
     seconds: float = 0.0
+    snapshot_seconds: dict[int, float] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     run_id: str | None = None
 
@@ -122,7 +123,7 @@ def train_cell(params: Params, cell: Cell) -> None:
         if stop.signal:
             run.finish("KILLED")
             raise SystemExit(128 + stop.signal)
-        card = write_model(cell, state, record, store, code)
+        card = write_model(cell, state, record, store, code, folder / SNAPSHOTS)
         write_json(cell.training, timings(state, record))
         write_json(cell.run, run.reference)
         run.complete(card)
@@ -153,7 +154,13 @@ def train(
     before = record.seconds
 
     def draw() -> None:
-        record.previews[state.step] = preview(state)
+        images = preview(state)
+        if state.variant.on_divergence == "record" and not has_finite_weights(state):
+            return
+        record.previews[state.step] = images
+        # Beside the checkpoints and not in them, which are written every few seconds.
+        save_snapshot(folder / SNAPSHOTS, state.averaged.state_dict(), state.step)
+        record.snapshot_seconds[state.step] = round(record.seconds, 2)
         if run:
             run.log_image("samples", image_grid(record.previews[state.step], scale=2), state.step)
 
@@ -170,9 +177,9 @@ def train(
                 if run:
                     run.log_scalars(state.step, values)
                 tick(state.step)
+            record.seconds = before + time.monotonic() - began
             if run and state.step in pictures and record.diverged_at is None:
                 draw()
-            record.seconds = before + time.monotonic() - began
             # A stop must come to all processes at the same step, or some would wait for the others.
             stopping = distributed.agree(stop.signal != 0)
             if run and (stopping or time.monotonic() - saved > CHECKPOINT_SECONDS):
@@ -257,10 +264,14 @@ def resume(folder: Path, state: TrainState) -> Record:
     return Record(**saved["record"])
 
 
-def write_model(cell: Cell, state: TrainState, record: Record, store: ImageStore, code: str) -> Card:
-    """Write the folder of a trained model: weights, card, history, previews."""
+def write_model(
+    cell: Cell, state: TrainState, record: Record, store: ImageStore, code: str, snapshots: Path
+) -> Card:
+    """Write the folder of a trained model: weights, card, history, previews, snapshots along the run."""
     shutil.rmtree(cell.model, ignore_errors=True)
     finish_average(state)
+    if record.finite and not has_finite_weights(state):  # the statistics of finite weights may overflow
+        state.averaged.load_state_dict(record.finite["averaged"])
     card = Card(
         format=1,
         key=cell.key,
@@ -292,6 +303,7 @@ def write_model(cell: Cell, state: TrainState, record: Record, store: ImageStore
         png = io.BytesIO()
         image_grid(images).save(png, format="PNG")
         write_bytes(cell.model / "previews" / f"{step:06d}.png", png.getvalue())
+    shutil.copytree(snapshots, cell.model / SNAPSHOTS)
     write_card(cell.model, card)
     return card
 
@@ -304,6 +316,7 @@ def timings(state: TrainState, record: Record) -> dict[str, Any]:
         "images_per_second": round(state.images_seen / record.seconds, 1),
         "steps": state.steps,
         "images_seen": state.images_seen,
+        "snapshot_seconds": record.snapshot_seconds,
         "started": record.started,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processes": distributed.world_size(),
@@ -315,6 +328,7 @@ def timings(state: TrainState, record: Record) -> dict[str, Any]:
 def prepare_torch(params: TrainParams) -> torch.device:
     """Fix what would make two runs on one machine differ, and choose the device."""
     torch.set_num_threads(params.num_threads)
+    torch.set_flush_denormal(True)  # numbers below 1e-38 take a CPU a hundred times as long
     device = pick_device()
     if device.type == "cuda":  # deterministic convolutions, no TF32; written without a GPU at hand
         torch.backends.cudnn.deterministic = True

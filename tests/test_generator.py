@@ -16,7 +16,7 @@ from gan.card import Card, read_card, write_card
 from gan.contract import ImageShape
 from gan.errors import DataError, TrainingDiverged
 from gan.files import sha256_of
-from gan.generator import load_generator, save_generator
+from gan.generator import load_generator, load_snapshot, save_generator, save_snapshot, snapshot_steps
 
 METHOD: dict[str, Any] = {
     "kind": "gan",
@@ -150,6 +150,22 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
     with pytest.raises(TrainingDiverged, match="first.weight"):
         save_generator(tmp_path, {"first.weight": torch.tensor([1.0, float("inf")])})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_snapshots_come_back_in_order_and_are_checked_as_weights_are(tmp_path: Path) -> None:
+    state = build_state(METHOD)
+    write_model(tmp_path, state)
+    for step in (0, 20, 1_000_000, 900):
+        save_snapshot(tmp_path / "snapshots", state, step)
+    assert snapshot_steps(tmp_path) == [0, 20, 900, 1_000_000]
+    generator, card = load_snapshot(tmp_path, 20)
+    assert card.seed == 0 and not generator.training
+    assert all(torch.equal(tensor, state[name]) for name, tensor in generator.state_dict().items())
+    with pytest.raises(DataError, match=r"000040\.safetensors: no such file"):
+        load_snapshot(tmp_path, 40)
+    save_snapshot(tmp_path / "snapshots", {"foreign": torch.zeros(1)}, 20)
+    with pytest.raises(DataError, match="foreign isn't part of this generator"):
+        load_snapshot(tmp_path, 20)
 
 
 @pytest.mark.parametrize("position", [0, 100, 2000, -1])

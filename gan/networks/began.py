@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import EquilibriumParams
-from gan.networks.layers import ELU, halved_side, initialise
+from gan.networks.layers import ELU, Flatten, Unflatten, halved_side, initialise
 
 
 def build_pair(
@@ -39,7 +39,7 @@ class Decoder(nn.Module):
         side, width = halved_side(image, params.stages), params.width
         layers: list[nn.Module] = [
             nn.Linear(inputs, width * side * side),
-            nn.Unflatten(1, (width, side, side)),
+            Unflatten(width, side, side),
         ]
         for stage in range(params.stages + 1):
             layers += [nn.Upsample(scale_factor=2)] if stage > 0 else []
@@ -68,7 +68,7 @@ class Autoencoder(nn.Module):
             if not last:
                 layers += [nn.Conv2d(channels, channels + width, 3, stride=2, padding=1), ELU()]
                 channels += width
-        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, params.code))
+        self.encoder = nn.Sequential(*layers, Flatten(), nn.Linear(channels * side * side, params.code))
         self.decoder = Decoder(params, image, params.code)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from gan.contract import ImageShape
 from gan.networks import ConvolutionalParams, CriticParams, GeneratorParams
-from gan.networks.layers import initialise, norm, stem_side
+from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
+from gan.networks.layers import (
+    Flatten,
+    Unflatten,
+    initialise,
+    norm,
+    stem_side,
+)
 
 
 def build_pair(
@@ -42,8 +49,12 @@ class ConvolutionalGenerator(nn.Module):
         layers: list[nn.Module] = []
         for wide, narrow in zip(channels, channels[1:], strict=False):
             layers.append(double(wide, narrow, params.kernel, bias=params.biases or not params.norm))
-            layers += [nn.BatchNorm2d(narrow), nn.ReLU()] if params.norm else [nn.ReLU()]
-        layers.append(double(channels[-1], image.channels, params.kernel, bias=True))
+            layers += (
+                [nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)] if params.norm else [nn.ReLU(inplace=True)]
+            )
+        layers.append(
+            double(channels[-1], image.channels, params.kernel, bias=True, layer=ImageConvTranspose2d)
+        )
         self.layers = nn.Sequential(*layers)
         self.output = params.output
 
@@ -57,27 +68,32 @@ def _stem(params: GeneratorParams, z_dim: int, channels: int, side: int) -> list
     """Noise to the smallest map, by a dense layer, or by a convolution that gives a bias per channel only."""
     layers: list[nn.Module] = []
     if params.hidden is not None:
-        layers += [nn.Linear(z_dim, params.hidden), nn.BatchNorm1d(params.hidden), nn.ReLU()]
+        layers += [nn.Linear(z_dim, params.hidden), nn.BatchNorm1d(params.hidden), nn.ReLU(inplace=True)]
     inputs = params.hidden or z_dim
     bias = params.biases or params.stem_norm == "none"
     if params.stem == "convolution":
-        layers += [nn.Unflatten(1, (inputs, 1, 1)), nn.ConvTranspose2d(inputs, channels, side, bias=bias)]
+        layers += [Unflatten(inputs, 1, 1), nn.ConvTranspose2d(inputs, channels, side, bias=bias)]
     else:
         layers.append(nn.Linear(inputs, channels * side * side, bias=bias))
         if params.stem_norm == "feature":
             layers.append(nn.BatchNorm1d(channels * side * side))
-        layers.append(nn.Unflatten(1, (channels, side, side)))
+        layers.append(Unflatten(channels, side, side))
     if params.stem_norm == "channel":
         layers.append(nn.BatchNorm2d(channels))
-    return [*layers, nn.ReLU()]
+    return [*layers, nn.ReLU(inplace=True)]
 
 
-def double(wide: int, narrow: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
+def double(
+    wide: int,
+    narrow: int,
+    kernel: int,
+    *,
+    bias: bool,
+    layer: type[nn.ConvTranspose2d] = nn.ConvTranspose2d,
+) -> nn.ConvTranspose2d:
     """Transposed convolution that doubles the side, for any kernel from 2 on."""
     odd = kernel % 2
-    return nn.ConvTranspose2d(
-        wide, narrow, kernel, stride=2, padding=(kernel - 1) // 2, output_padding=odd, bias=bias
-    )
+    return layer(wide, narrow, kernel, stride=2, padding=(kernel - 1) // 2, output_padding=odd, bias=bias)
 
 
 class ConvolutionalCritic(nn.Module):
@@ -91,9 +107,10 @@ class ConvolutionalCritic(nn.Module):
         for level, (narrow, wide) in enumerate(zip(channels, channels[1:], strict=False)):
             kind = critic_norm if level > 0 or params.first_norm else "none"
             bias = params.biases or kind == "none"
-            layers.append(nn.Conv2d(narrow, wide, params.kernel, 2, (params.kernel - 1) // 2, bias=bias))
-            layers += [norm(kind, wide), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+            layer = ImageConv2d if level == 0 else nn.Conv2d
+            layers.append(layer(narrow, wide, params.kernel, 2, (params.kernel - 1) // 2, bias=bias))
+            layers += [norm(kind, wide), nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers, Flatten())
         features = channels[-1] * side * side
         if params.hidden is not None:
             hidden: list[nn.Module] = [nn.Linear(features, params.hidden)]
@@ -101,7 +118,7 @@ class ConvolutionalCritic(nn.Module):
                 hidden.append(nn.BatchNorm1d(params.hidden))
             elif critic_norm == "layer":
                 hidden.append(nn.LayerNorm(params.hidden))
-            self.layers.extend([*hidden, nn.LeakyReLU(0.2)])
+            self.layers.extend([*hidden, nn.LeakyReLU(0.2, inplace=True)])
         self.head = nn.Linear(params.hidden or features, 1)
 
     def forward(self, images: Tensor) -> Tensor:

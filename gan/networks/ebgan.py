@@ -12,8 +12,15 @@ from torch import Tensor, nn
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import AutoencoderParams, EnergyParams
+from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
 from gan.networks.dcgan import ConvolutionalGenerator, double
-from gan.networks.layers import halved_side, initialise, norm
+from gan.networks.layers import (
+    Flatten,
+    Unflatten,
+    halved_side,
+    initialise,
+    norm,
+)
 
 
 class Autoencoded(NamedTuple):
@@ -46,21 +53,29 @@ class StridedAutoencoder(nn.Module):
         super().__init__()
         side = halved_side(image, params.stages)
         channels = [params.width * 2**level for level in range(params.stages)]
-        encoder: list[nn.Module] = [nn.Conv2d(image.channels, channels[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        encoder: list[nn.Module] = [
+            ImageConv2d(image.channels, channels[0], 4, 2, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for narrow, wide in zip(channels, channels[1:], strict=False):
             encoder += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=critic_norm == "none")]
-            encoder += [norm(critic_norm, wide), nn.LeakyReLU(0.2)]
+            encoder += [norm(critic_norm, wide), nn.LeakyReLU(0.2, inplace=True)]
         decoder: list[nn.Module] = []
         if params.code is not None:
-            maps = (channels[-1], side, side)
-            encoder += [nn.Flatten(), nn.Linear(channels[-1] * side * side, params.code)]
+            encoder += [Flatten(), nn.Linear(channels[-1] * side * side, params.code)]
             decoder += [nn.Linear(params.code, channels[-1] * side * side, bias=critic_norm == "none")]
-            decoder += [nn.Unflatten(1, maps), norm(critic_norm, channels[-1]), nn.LeakyReLU(0.2)]
+            decoder += [
+                Unflatten(channels[-1], side, side),
+                norm(critic_norm, channels[-1]),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
         for narrow, wide in reversed(list(zip(channels, channels[1:], strict=False))):
             decoder += [double(wide, narrow, 4, bias=critic_norm == "none")]
-            decoder += [norm(critic_norm, narrow), nn.LeakyReLU(0.2)]
+            decoder += [norm(critic_norm, narrow), nn.LeakyReLU(0.2, inplace=True)]
         self.encoder = nn.Sequential(*encoder)
-        self.decoder = nn.Sequential(*decoder, double(channels[0], image.channels, 4, bias=True))
+        self.decoder = nn.Sequential(
+            *decoder, double(channels[0], image.channels, 4, bias=True, layer=ImageConvTranspose2d)
+        )
 
     def forward(self, images: Tensor) -> Autoencoded:
         """Encode and decode."""

@@ -1,4 +1,4 @@
-"""Owns what several families of networks share: norms, initialisation, sizes, an ELU quick on a CPU."""
+"""Owns what several families of networks share: norms, initialisation, sizes, and layers quick on a CPU."""
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,52 @@ def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, scheme: str) -> No
         nn.init.xavier_uniform_(module.weight)
     else:  # "he": standard deviation sqrt(4 / (fan_in + fan_out)), twice Glorot's variance
         nn.init.xavier_uniform_(module.weight, gain=2**0.5)
+
+
+def lay_out(network: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
+    """Move a network to a device, with its kernels and the maps between its layers in a memory format."""
+    network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+    for module in network.modules():
+        if isinstance(module, Unflatten):
+            module.memory_format = memory_format
+
+
+class Unflatten(nn.Module):
+    """(N, C * H * W) -> (N, C, H, W), in the memory format of the layers that follow.
+
+    Left as they come, rows become maps in one format and kernels work in another, so that every
+    layer up to the next convolution copies, forward and backward.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.maps = (channels, height, width)
+        self.memory_format = torch.contiguous_format
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows to maps."""
+        return rows.unflatten(1, self.maps).contiguous(memory_format=self.memory_format)
+
+
+class Flatten(nn.Module):
+    """(N, C, H, W) -> (N, C * H * W); the gradient comes back in the memory format of the maps."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps to rows."""
+        return _Flatten.apply(maps)
+
+
+class _Flatten(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, maps: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.maps = maps.shape[1:]
+        last = maps.is_contiguous(memory_format=torch.channels_last)
+        ctx.memory_format = torch.channels_last if last else torch.contiguous_format
+        return maps.flatten(1)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return gradients[0].unflatten(1, ctx.maps).contiguous(memory_format=ctx.memory_format)
 
 
 class ELU(nn.Module):

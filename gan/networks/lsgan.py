@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan.contract import ImageShape
 from gan.networks import StackedParams
 from gan.networks.dcgan import ConvolutionalCritic, double
-from gan.networks.layers import initialise, stem_side
+from gan.networks.layers import Unflatten, initialise, stem_side
 
 
 def build_pair(
@@ -38,15 +38,15 @@ class StackedGenerator(nn.Module):
         self.stem = nn.Sequential(
             nn.Linear(z_dim, channels[0] * side * side, bias=False),
             nn.BatchNorm1d(channels[0] * side * side),  # of features, as slim normalises a dense layer
-            nn.ReLU(),
-            nn.Unflatten(1, (channels[0], side, side)),
+            nn.ReLU(inplace=True),
+            Unflatten(channels[0], side, side),
         )
         layers: list[nn.Module] = []
         for level, (wide, narrow) in enumerate(zip(channels, channels[1:], strict=False)):
-            layers += [double(wide, narrow, 3, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()]
+            layers += [double(wide, narrow, 3, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
             if level < doublings - 2:
                 layers += [nn.Conv2d(narrow, narrow, 3, padding=1, bias=False)]
-                layers += [nn.BatchNorm2d(narrow), nn.ReLU()]
+                layers += [nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, image.channels, 3, padding=1))
 
     def forward(self, noise: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from gan.contract import ImageShape
 from gan.networks import ResidualParams
-from gan.networks.layers import initialise, norm, stem_side
+from gan.networks.layers import Flatten, Unflatten, initialise, norm, stem_side
 
 
 def build_pair(
@@ -77,9 +77,7 @@ class ResidualGenerator(nn.Module):
         side, doublings = stem_side(image)
         widest = width * 2 ** (doublings - 1)
         channels = [widest, *(width * 2**level for level in reversed(range(doublings)))]
-        self.stem = nn.Sequential(
-            nn.Linear(z_dim, widest * side * side), nn.Unflatten(1, (widest, side, side))
-        )
+        self.stem = nn.Sequential(nn.Linear(z_dim, widest * side * side), Unflatten(widest, side, side))
         self.blocks = nn.Sequential(
             *(UpBlock(wide, narrow) for wide, narrow in zip(channels, channels[1:], strict=False))
         )
@@ -108,7 +106,7 @@ class ResidualCritic(nn.Module):
                 DownBlock(narrow, wide, critic_norm)
                 for narrow, wide in zip(channels, channels[1:], strict=False)
             ),
-            nn.Flatten(),
+            Flatten(),
         )
         self.head = nn.Linear(widest * side * side, 1)
 

@@ -7,6 +7,7 @@ from torch import nn
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import EnergyParams
+from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
 from tests.closed_forms import method_of
 
 GENERATOR = {
@@ -60,10 +61,10 @@ def test_the_first_and_the_last_layer_have_no_norm_and_the_output_is_linear():
     _, critic = params_of(stages=3).build(ImageShape(3, 64, 64), 6, critic_norm="batch")
     conv, norm, up = nn.Conv2d, nn.BatchNorm2d, nn.ConvTranspose2d
     assert [type(layer) for layer in critic.encoder] == [
-        *(conv, nn.LeakyReLU),
+        *(ImageConv2d, nn.LeakyReLU),
         *(conv, norm, nn.LeakyReLU) * 2,
     ]
-    assert [type(layer) for layer in critic.decoder] == [*(up, norm, nn.LeakyReLU) * 2, up]
+    assert [type(layer) for layer in critic.decoder] == [*(up, norm, nn.LeakyReLU) * 2, ImageConvTranspose2d]
 
 
 @pytest.mark.parametrize(

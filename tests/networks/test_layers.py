@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from gan.contract import ImageShape
 from gan.errors import ConfigError
-from gan.networks.layers import ELU, halved_side, initialise, norm, stem_side
+from gan.networks.layers import ELU, Flatten, Unflatten, halved_side, initialise, lay_out, norm, stem_side
 
 VALUES = torch.tensor([-30.0, -3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0, 30.0], dtype=torch.float64)
 
@@ -123,3 +123,28 @@ class TestSizes:
         *shape, stages = image
         with pytest.raises(ConfigError, match=f"multiple of {2**stages}, not {shape[1]}x{shape[2]}"):
             halved_side(ImageShape(*shape), stages)
+
+
+class TestMaps:
+    def test_rows_become_maps_in_torchs_order_and_the_networks_format(self):
+        network = nn.Sequential(Unflatten(3, 2, 2), nn.Conv2d(3, 3, 1))
+        rows = torch.arange(24.0).reshape(2, 12)
+        for memory_format in (torch.channels_last, torch.contiguous_format):
+            lay_out(network, torch.device("cpu"), memory_format)
+            maps = network[0](rows)
+            assert torch.equal(maps, rows.reshape(2, 3, 2, 2))
+            assert maps.is_contiguous(memory_format=memory_format)
+            assert network[1].weight.is_contiguous(memory_format=memory_format)
+
+    @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+    def test_maps_become_rows_whose_gradient_has_the_maps_format(self, memory_format):
+        maps = torch.randn(2, 3, 4, 4).contiguous(memory_format=memory_format).requires_grad_()
+        rows = Flatten()(maps)
+        assert torch.equal(rows, maps.flatten(1))
+        (gradient,) = torch.autograd.grad((rows * torch.arange(48.0)).sum(), maps)
+        assert torch.equal(gradient, torch.arange(48.0).reshape(1, 3, 4, 4).expand(2, -1, -1, -1))
+        assert gradient.is_contiguous(memory_format=memory_format)
+
+    def test_flattening_has_a_second_derivative(self):
+        maps = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradgradcheck(lambda values: Flatten()(values).square(), maps)

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from gan.card import read_card
 from gan.config import load_params
 from gan.errors import TrainingDiverged
 from gan.files import read_json, write_json
+from gan.generator import load_generator, load_snapshot, snapshot_steps
 from pipeline import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,8 +78,16 @@ def test_a_cell_is_trained_and_everything_it_promises_is_written(workplace):
     assert [int(row["images_seen"]) for row in rows] == list(range(8, 168, 8))
     assert {"loss/critic", "loss/generator"} <= rows[0].keys()
     assert len(list(Path("models", KEY, "previews").glob("*.png"))) == 11  # the untrained one first
+    steps = [0, *range(2, 22, 2)]
+    assert snapshot_steps(Path("models") / KEY) == steps
+    final, _ = load_generator(Path("models") / KEY)
+    states = [load_snapshot(Path("models") / KEY, step)[0].state_dict() for step in (0, 20)]
+    assert all(torch.equal(states[1][name], tensor) for name, tensor in final.state_dict().items())
+    assert not all(torch.equal(states[0][name], tensor) for name, tensor in final.state_dict().items())
     timing = read_json(Path("build/training") / f"{KEY}.json")
     assert timing["steps"] == 20 and timing["seconds"] > 0
+    assert list(timing["snapshot_seconds"]) == [str(step) for step in steps]
+    assert list(timing["snapshot_seconds"].values()) == sorted(timing["snapshot_seconds"].values())
     assert read_json(Path("build/runs") / f"{KEY}.json")["experiment"] == "gantry/mnist_tiny"
     assert not list(Path(".ckpt").glob("*/step-*"))  # a finished run needs none
 

@@ -144,6 +144,12 @@ class TestPullingAway:
                     total += (product / math.hypot(*a) / math.hypot(*b)) ** 2
         assert_close(pulling_away(codes).item(), total / (7 * 6), rtol=1e-10, atol=0)
 
+    def test_it_is_computed_in_float32_under_autocast(self):
+        codes = torch.randn(7, 30)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = pulling_away(codes)
+        assert_close(found, pulling_away(codes), rtol=1e-6, atol=0)
+
     def test_a_code_of_zeros_is_orthogonal_to_all_and_has_a_finite_gradient(self):
         codes = torch.tensor([[0.0, 0.0], [1.0, 2.0]], requires_grad=True)
         term = pulling_away(codes)
