@@ -6,9 +6,10 @@ import torch
 
 from benchmarks import plain
 from benchmarks.__main__ import as_table
-from benchmarks.step import LOOPS, Case, FlopCounter, Training
+from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state
 from benchmarks.turns import Contender, records_of
 from gan.config import load_params
+from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
 from gan.training import new_train_state, training_steps
 
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -28,6 +29,14 @@ def test_the_textbook_loop_makes_the_losses_of_ours(variant):
         found.append([[float(row["loss/critic"]), float(row["loss/generator"])] for row in rows])
 
     torch.testing.assert_close(torch.tensor(found[1]), torch.tensor(found[0]), rtol=2e-3, atol=2e-3)
+
+
+def test_the_textbook_loop_has_none_of_our_layers():
+    state = new_state(Case("mnist_tiny", "dcgan", 28, 4), "plain")
+    next(plain.training_steps(state, iter([torch.zeros(4, 1, 28, 28)])))
+    modules = [*state.gan.generator.modules(), *state.gan.critic.modules()]
+    assert not [module for module in modules if isinstance(module, (ImageConv2d, ImageConvTranspose2d))]
+    assert not [module for module in modules if getattr(module, "inplace", False)]
 
 
 def test_the_textbook_loop_refuses_what_it_does_not_know():
