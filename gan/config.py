@@ -23,6 +23,8 @@ from gan.errors import ConfigError
 from gan.variants import Variant
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+LEAST_SAMPLES = 129  # more than the evaluator's 128 features
+SampleCount = Annotated[int, Field(ge=LEAST_SAMPLES)]
 Budget = Literal["smoke", "quick", "full"]
 SplitRule = Literal["every_fifth_is_test", "last_5000_are_validation", "stacked", "as_published"]
 
@@ -47,9 +49,8 @@ class EvaluatorParams(StrictModel):
 
 
 class EvaluateParams(StrictModel):
-    """How many samples are scored, and against which split."""
+    """Against which split samples are scored."""
 
-    samples: Annotated[int, Field(ge=129)]  # more than the evaluator's 128 features
     reference: Literal["train", "validation", "test"]
 
 
@@ -94,6 +95,7 @@ class Params(StrictModel):
     train: TrainParams
     evaluator: EvaluatorParams
     evaluate: EvaluateParams
+    samples: dict[Name, SampleCount]  # of each data set; a block of its own, since DVC tracks whole entries
     datasets: dict[Name, DatasetParams]
     anchors: dict[str, Any]  # values that recipes share by YAML alias; read nowhere else
     recipes: dict[Name, dict[Name, Recipe]]
@@ -106,7 +108,7 @@ def load_params(path: Path) -> Params:
     name where there is one.
     """
     raw = _read_yaml(path)
-    faults = list(_unknown_selections(raw))
+    faults = [*_unknown_selections(raw), *_uncounted_datasets(raw)]
     try:
         params = Params.model_validate(_plain(raw))
     except ValidationError as error:
@@ -189,6 +191,19 @@ def _unknown_selections(raw: CommentedMap) -> Iterator[Fault]:
         values = [value for _, value in names(axis)]
         if len(set(map(str, values))) < len(values):
             yield ("select", axis), "a name stands here twice"
+
+
+def _uncounted_datasets(raw: CommentedMap) -> Iterator[Fault]:
+    """Yield a fault for each data set without a count of samples, and for each count without a data set."""
+    datasets, samples = raw.get("datasets"), raw.get("samples")
+    if not isinstance(datasets, Mapping) or not isinstance(samples, Mapping):
+        return
+    for name in datasets:
+        if name not in samples:
+            yield ("samples", name), MISSING
+    for name in samples:
+        if name not in datasets:
+            yield ("samples", name), _unknown("data set", name, list(datasets))
 
 
 def _without_echoes(faults: list[Fault]) -> list[Fault]:

@@ -74,7 +74,7 @@ def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
     if a.n != b.n or a.n <= len(a.mean):
         raise DataError(
             f"a Fréchet distance of {a.n} against {b.n} images in {len(a.mean)} features is not comparable; "
-            f"take equal counts above {len(a.mean)} (evaluate.samples)"
+            f"take equal counts above {len(a.mean)} (block `samples` of params.yaml)"
         )
     return max(_distance(a, b), 0.0)
 

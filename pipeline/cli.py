@@ -18,7 +18,7 @@ from gan.config import load_params
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically
 from pipeline.compare import compare
-from pipeline.datasets import data, import_
+from pipeline.datasets import check_samples, data, import_
 from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def check(default: bool, as_json: bool) -> None:
         from pipeline.studies import check_default
 
         check_default(params.select)
+    check_samples(params)
     cells = selected_cells(params)
     if as_json:
         _print_json({"cells": [cell.key for cell in cells], "report": params.select.report})

@@ -15,10 +15,10 @@ from rich.table import Table
 from gan.config import Params, load_params
 from gan.data.digits import STACKED
 from gan.data.download import DatasetEntry, read_manifest
-from gan.data.image_store import NO_LABEL, SPLITS, ImageStore
+from gan.data.image_store import NO_LABEL, SPLITS, ImageStore, manifest_path
 from gan.data.image_store import read_manifest as read_store
 from gan.data.pixels import CropName
-from gan.errors import DataError
+from gan.errors import ConfigError, DataError
 from gan.files import write_bytes
 from pipeline.stage import PARAMS, check_dataset
 
@@ -57,6 +57,28 @@ def list_data(params: Params) -> list[dict[str, Any]]:
     """Describe each data set of params.yaml, from its manifest entry and its store."""
     manifest = read_manifest(MANIFEST)
     return [_describe(name, params, manifest.get(name)) for name in params.datasets]
+
+
+def check_samples(params: Params) -> None:
+    """Raise ConfigError for selected data sets whose reference has fewer images than samples are scored.
+
+    Those that aren't converted yet pass; stage `reference` will say it of them.
+    """
+    faults, reference = [], params.evaluate.reference
+    for dataset in params.select.datasets:
+        store = Path("data/lmdb") / f"{dataset}.lmdb"
+        if not manifest_path(store).is_file():
+            continue
+        splits, wanted = read_store(store).splits, params.samples[dataset]
+        begin, end = splits.get(reference, (0, 0))
+        if reference not in splits:
+            faults.append(f"evaluate.reference is {reference}, and {dataset} has only {', '.join(splits)}")
+        elif wanted > end - begin:
+            faults.append(
+                f"samples.{dataset} is {wanted}, and its split {reference} has {end - begin} images; lower it"
+            )
+    if faults:
+        raise ConfigError("\n".join(f"{PARAMS}: {fault}" for fault in faults))
 
 
 def _describe(name: str, params: Params, entry: DatasetEntry | None) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any)
             f"{card}: made with evaluator {reference['evaluator_sha256'][:12]}..., the one in "
             f"{cell.evaluator} is {evaluator['sha256'][:12]}...; {again}"
         )
-    found, wanted = (reference["n"], reference["split"]), (params.evaluate.samples, params.evaluate.reference)
+    found = reference["n"], reference["split"]
+    wanted = params.samples[cell.dataset], params.evaluate.reference
     if found != wanted:
         raise DataError(
             f"{card}: holds {found[0]} of {found[1]}, expected {wanted[0]} of {wanted[1]}; {again}"

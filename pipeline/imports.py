@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan.config import load_params
+from gan.config import LEAST_SAMPLES, load_params
 from gan.contract import ImageShape
 from gan.data.archive import open_zip
-from gan.data.convert import CHUNK, Plan, convert
+from gan.data.convert import CHUNK, Plan, Splits, convert
 from gan.data.digits import IMAGES_MAGIC, read_idx
 from gan.data.download import read_manifest
 from gan.data.image_store import Record
@@ -80,7 +80,9 @@ def import_data(
         with convert(folder, plan) as found:  # the first pictures show what would fail after hours
             _check_first(found.records)
             count = max(end for _, end in found.splits.values())
+            samples = _samples(found.splits)
         text = append_line(text, "datasets", _dataset_line(name, plan))
+        text = append_line(text, "samples", f"  {name}: {samples}")
         text = append_line(text, "recipes", f"  {name}: *{recipe}")
         entry = _entry(name, folder, count, licence, source)
         _write_checked(params, text, manifest, entry)
@@ -182,6 +184,12 @@ def _array_shape(path: Path) -> ImageShape:
     if len(shape) not in (3, 4):
         raise DataError(f"{path}: is {shape}, expected (N, H, W[, C]) or (N, C, H, W)")
     return ImageShape(1, *shape[1:]) if len(shape) == 3 else ImageShape(*shape[1:])
+
+
+def _samples(splits: Splits) -> int:
+    """How many samples can be scored against the test split, between params.yaml's least and 1,000."""
+    begin, end = splits.get("test", (0, 0))
+    return max(LEAST_SAMPLES, min(1000, end - begin))
 
 
 def _check_first(records: Iterator[Record | None]) -> None:

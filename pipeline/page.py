@@ -166,7 +166,7 @@ def _section(board: Board, params: Params, *, several: bool) -> Section:
         positions={row.cell.key: position(board, row) for row in board.rows},
         seeds=seed_lines(board),
         seed_note=seed_note(board),
-        samples=f"{params.evaluate.samples:,}",
+        samples=f"{rows[0].stamp['protocol_samples']:,}",
         evaluator=read_json(rows[0].cell.evaluator / "card.json"),
         contact=png_uri(rows[0].cell.contact.read_bytes()),
         runs=runs,

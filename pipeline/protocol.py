@@ -64,7 +64,7 @@ def make_protocols(
         data_digest=reference["data_digest"],
         data_recipe=f"{size}, layout {plan.layout}, crop {plan.crop}, split {plan.split}",
         split=reference["split"],
-        samples=params.evaluate.samples,
+        samples=params.samples[cell.dataset],
         reference_samples=reference["n"],
         extractor=evaluator["name"],
         extractor_sha256=evaluator["sha256"],

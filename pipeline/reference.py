@@ -31,21 +31,21 @@ def main(params: Params, dataset: str) -> None:
     """Extract the reference's features; score as many training images and as much noise against it."""
     path = Path("data/lmdb") / f"{check_dataset(dataset, params)}.lmdb"
     folder = Path("build/evaluators") / dataset
-    n, split = params.evaluate.samples, params.evaluate.reference
+    n, split = params.samples[dataset], params.evaluate.reference
     store, train = ImageStore(path, split), ImageStore(path, "train")
     evaluator = read_json(folder / "card.json")
     net = load_mnistnet(folder / "weights.safetensors", store.image, evaluator["sha256"])
 
-    chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, f"{dataset}'s split {split}")
+    chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, dataset, f"its split {split}")
     found = extract(net, store.read(chosen))
     known = np.arange(len(train))
     if len(known) > MOST_TRAINING_IMAGES:
-        known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, f"{dataset}'s training split")
+        known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, dataset, "its training split")
     train_features = np.concatenate([extract(net, train.read(part)).features for part in _portions(known)])
     # Real images that the reference holds already would be at no distance from it.
     own = chosen if split == "train" else np.empty(0, np.int64)
     others = np.setdiff1d(np.arange(len(train)), own)
-    drawn = _draw(others, n, FLOOR_SEED, f"{dataset}'s training split beside the reference")
+    drawn = _draw(others, n, FLOOR_SEED, dataset, "its training split beside the reference")
     unseen = train_features[~np.isin(known, own)]
     reference = replace(Reference.of(*found, unseen), train=train_features)
     beside = replace(reference, train=train_features[~np.isin(known, drawn)])
@@ -65,10 +65,10 @@ def main(params: Params, dataset: str) -> None:
     write_json(target / "card.json", card)
 
 
-def _draw(indices: NDArray[np.int64], n: int, seed: int, where: str) -> NDArray[np.int64]:
+def _draw(indices: NDArray[np.int64], n: int, seed: int, dataset: str, where: str) -> NDArray[np.int64]:
     """Draw n of the indices without replacement, in rising order. Raises ConfigError when they are fewer."""
     if n > len(indices):
-        raise ConfigError(f"evaluate.samples is {n}, and {where} has {len(indices)} images; lower it")
+        raise ConfigError(f"samples.{dataset} is {n}, and {where} has {len(indices)} images; lower it")
     return np.sort(np.random.default_rng(seed).choice(indices, n, replace=False))
 
 

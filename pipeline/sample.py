@@ -42,7 +42,7 @@ def main(params: Params, key: str) -> None:
     for name, weights in (("averaged", "generator"), ("raw", "generator_raw")):
         generator, card = load_generator(cell.model, weights)  # type: ignore[arg-type]
         stream = torch.Generator().manual_seed(derive_seed("sample"))
-        noise = draw_noise(params.evaluate.samples, card.method.z_dim, card.method.noise, stream)
+        noise = draw_noise(params.samples[cell.dataset], card.method.z_dim, card.method.noise, stream)
         images = generate_images(generator, noise)
         _save(cell.samples / f"{name}.npy", images)
         if name == "averaged":

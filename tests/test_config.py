@@ -84,7 +84,7 @@ def test_all_faults_are_said_at_once_in_the_order_of_the_file(tmp_path):
         ("lr: 4.0e-3, betas", "lr: 0, betas", "greater than 0"),
         ("from: 0.3,", "from: 1.5,", "less than 1"),
         ("critic_norm: layer ", "critic_norm: batch ", "unknown value 'batch'"),  # under a penalty
-        ("samples: 1000", "samples: 100", "greater than or equal to 129"),
+        ("mnist_tiny: 1000", "mnist_tiny: 100", "greater than or equal to 129"),
         ("previews: 10 ", "# previews: ", "this key is missing"),
         ("report: reports ", "report: ../elsewhere ", "pattern"),
     ],
@@ -121,3 +121,11 @@ def test_a_missing_file_and_bytes_that_are_no_text_are_said(tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_params(tmp_path / "bytes.yaml")
+
+
+def test_each_data_set_has_its_count_of_samples_and_no_other_name_has_one(tmp_path):
+    text = changed("  mnist: 10000\n", "  mnisst: 10000\n")
+    lines = faults_of(tmp_path, text)
+    assert len(lines) == 2
+    assert any("samples.mnist: this key is missing" in line for line in lines)
+    assert any("samples.mnisst: unknown data set 'mnisst'; did you mean 'mnist'?" in line for line in lines)

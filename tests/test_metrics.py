@@ -89,7 +89,7 @@ def test_unequal_numbers_of_features_have_no_distance():
 
 @pytest.mark.parametrize(("n", "m"), [(50, 51), (4, 4), (3, 3)])
 def test_unequal_or_too_few_samples_are_an_error_and_no_number(n, m):
-    with pytest.raises(DataError, match="evaluate.samples"):
+    with pytest.raises(DataError, match="block `samples`"):
         frechet_distance(FeatureStats.of(draw(n)), FeatureStats.of(draw(m)))
 
 

@@ -123,6 +123,7 @@ def test_another_image_is_made_by_the_recipes_of_its_data_set(checkout: Path, pa
     text = path.read_text()
     section = next(line for line in text.splitlines(keepends=True) if line.startswith("datasets:"))
     wide = "  wide: {image: [2, 32, 32], split: every_fifth_is_test}\n"
+    text = text.replace("  mnist_tiny: 1000\n", "  mnist_tiny: 1000\n  wide: 1000\n", 1)
     text = text.replace(section, section + wide, 1).replace("    dcgan:\n", "    dcgan: &only\n", 1)
     path.write_text(text + "  wide: {only: *only}\n")
     rows = json.loads(gantry("variants", "--image", "2x32x32", "--json").stdout)

@@ -106,6 +106,19 @@ def test_view_draws_images_of_every_class_once_and_overwrites_only_by_force(proj
     gantry("data", "view", "mnist_tiny", "--force")
 
 
+def test_check_refuses_more_samples_than_a_converted_reference_has(project):
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("  mnist_tiny: 1000\n", "  mnist_tiny: 1001\n"))
+    gantry("check")  # nobody knows yet how many there are
+    prepare("mnist_tiny")
+    fault = "error: params.yaml: samples.mnist_tiny is 1001, and its split test has 1000 images; lower it\n"
+    assert gantry("check", code=78).stderr == fault
+
+    Path("params.yaml").write_text(text.replace("reference: test", "reference: validation"))
+    fault = "error: params.yaml: evaluate.reference is validation, and mnist_tiny has only test, train\n"
+    assert gantry("check", code=78).stderr == fault
+
+
 def test_the_stage_draws_the_same_sheet_each_time(project):
     prepare("mnist_tiny")
     contact.main(load_params(Path("params.yaml")), "mnist_tiny")
@@ -231,6 +244,7 @@ def test_what_is_imported_is_a_data_set_like_any_other(project, tmp_path, kind):
     assert Path("params.yaml").read_text().count("#") == comments
     assert params.datasets["own_digits"].layout == layout
     assert params.recipes["own_digits"] == params.recipes["mnist_tiny"]
+    assert params.samples["own_digits"] == (1000 if layout == "idx" else 129)  # 1,000 test images, or 3 or 4
     entry = read_manifest(Path("data/manifest.yaml"))["own_digits"]
     assert [file.name for file in entry.files] == files
     assert entry.licence == "it's mine"

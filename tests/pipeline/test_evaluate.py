@@ -25,10 +25,11 @@ SAMPLES = 130  # just above the evaluator's 128 features
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 
 
-def with_evaluation(**changes):
-    evaluate = PARAMS.evaluate.model_copy(update={"samples": SAMPLES, "reference": "test"} | changes)
+def with_evaluation(samples=SAMPLES, reference="test"):
+    evaluate = PARAMS.evaluate.model_copy(update={"reference": reference})
     evaluator = PARAMS.evaluator.model_copy(update={"epochs": 1})
-    return PARAMS.model_copy(update={"evaluate": evaluate, "evaluator": evaluator})
+    counts = PARAMS.samples | {"mnist_tiny": samples}
+    return PARAMS.model_copy(update={"evaluate": evaluate, "evaluator": evaluator, "samples": counts})
 
 
 def digits(n, seed):
@@ -207,7 +208,7 @@ def test_a_truncated_array_is_an_error(project, kept):
 
 
 def test_more_samples_than_the_reference_split_has_are_refused(project):
-    with pytest.raises(ConfigError, match="evaluate.samples is 131, and mnist_tiny's split test has 130"):
+    with pytest.raises(ConfigError, match="samples.mnist_tiny is 131, and its split test has 130"):
         pipeline.reference.main(with_evaluation(samples=131), "mnist_tiny")
 
 

@@ -56,6 +56,13 @@ def test_a_stamp_says_what_was_scored_by_what_and_against_what():
     }
 
 
+def test_a_stamp_has_its_own_data_sets_count_of_samples():
+    cell = Cell("mnist", "dcgan", "quick", 0)
+    reference = REFERENCE | {"n": 10_000}
+    found = make_protocols(cell, PARAMS, EVALUATOR, reference)["averaged"]
+    assert (found.samples, found.reference_samples) == (10_000, 10_000)
+
+
 def test_the_raw_generators_stamp_differs_in_weights_and_their_statistics_only():
     found = stamps()
     averaged, raw = found["averaged"].model_dump(), found["raw"].model_dump()

@@ -51,9 +51,9 @@ def quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
     lists = {"datasets": ["mnist_tiny"], "variants": variants, "budgets": ["quick"], "seeds": seeds}
-    evaluate = params.evaluate.model_copy(update={"samples": 200, "reference": "test"})
+    counts = params.samples | {"mnist_tiny": 200}
     chosen = params.select.model_copy(update={**lists, "report": "reports"})
-    return params.model_copy(update={"select": chosen, "evaluate": evaluate})
+    return params.model_copy(update={"select": chosen, "samples": counts})
 
 
 @pytest.fixture
@@ -394,7 +394,7 @@ def test_each_row_of_the_leaderboard_bears_the_protocol_of_its_scores(params: Pa
     write_report(params)
     rows = read_json(Path("reports/leaderboard.json"))
     assert {row["protocol_extractor_sha256"] for row in rows} == {HASH}
-    assert {row["protocol_samples"] for row in rows} == {params.evaluate.samples}
+    assert {row["protocol_samples"] for row in rows} == {params.samples["mnist_tiny"]}
     assert rows_from_json(Path("reports/leaderboard.json"))[0].stamp == {
         name: value for name, value in rows[0].items() if name.startswith("protocol_")
     }

@@ -125,6 +125,15 @@ def test_a_study_is_run_once_and_each_change_runs_what_depends_on_it_and_nothing
     _, ran = make(study)
     assert ran == [f"train {GAN}"]
 
+    edit(study / "params.yaml", "  mnist: 10000\n", "  mnist: 9000\n")  # not in the selection
+    answer, ran = make(study)
+    assert (answer.returncode, ran) == (0, [])
+
+    edit(study / "params.yaml", "  mnist_tiny: 1000\n", "  mnist_tiny: 900\n")
+    _, ran = make(study)
+    scored = {f"{stage} {cell}" for stage in ("sample", "evaluate") for cell in (GAN, WGAN)}
+    assert set(ran) - LAST == {"reference mnist_tiny"} | scored
+
     edit(study / "params.yaml", "seeds: [0]", "seeds: [0, 1]")
     _, ran = make(study)
     assert set(ran) - LAST == chain(GAN.replace("-0", "-1"), WGAN.replace("-0", "-1"))

@@ -24,8 +24,7 @@ def cell(make_cell: Callable[..., Cell]) -> Cell:
 
 
 def run(params: Params, cell: Cell) -> None:
-    evaluate = params.evaluate.model_copy(update={"samples": 64})
-    sample.main(params.model_copy(update={"evaluate": evaluate}), cell.key)
+    sample.main(params.model_copy(update={"samples": {cell.dataset: 64}}), cell.key)
 
 
 def test_a_cells_samples_ways_and_nearest_images_have_their_shapes(params: Params, cell: Cell) -> None:
