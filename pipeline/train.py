@@ -236,6 +236,7 @@ def batches_of(store: ImageStore, state: TrainState, start: int) -> Iterator[Ten
         start=start,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
+        device=state.device,
     )
 
 
@@ -329,8 +330,10 @@ def prepare_torch(params: TrainParams) -> torch.device:
     """Fix what would make two runs on one machine differ, and choose the device."""
     torch.set_num_threads(params.num_threads)
     torch.set_flush_denormal(True)  # numbers below 1e-38 take a CPU a hundred times as long
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; equal sums each time
     device = pick_device()
     if device.type == "cuda":  # deterministic convolutions, no TF32; written without a GPU at hand
+        torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False  # matrix products have none unless asked for

@@ -84,8 +84,15 @@ def _batches(
             if flips is not None:
                 mirrored = flips[chosen]
                 images[mirrored] = images[mirrored, ..., ::-1]
-            yield _normalised(torch.from_numpy(images).to(device))
+            yield _normalised(_moved(torch.from_numpy(images), device))
         epoch, position = epoch + 1, 0
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    """The bytes on the device; to a GPU from pinned memory, so that the copy waits for nobody."""
+    if device.type != "cuda":
+        return images.to(device)
+    return images.pin_memory().to(device, non_blocking=True)
 
 
 def _normalised(images: Tensor) -> Tensor:

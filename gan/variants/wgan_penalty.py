@@ -40,13 +40,21 @@ if TYPE_CHECKING:
     from gan.penalties import Penalised
 
 WEIGHT_DECAY = 0.5e-8
+LOSSES = {
+    "unit_norm": "every weight tensor scaled to norm 1 after each critic step",
+    "weight_decay": "0.5e-8 times the critic's squared weights",
+    "saturating": "1 - exp(-((|grad| - 1)/e)^2) between real and fake images",
+    "saturating_estimate": "1 - exp(-(./e)^2) of the difference",
+    "saturating_gradient": "its mean over gradient components pulled to 1",
+    "endpoints": "gradient norms of 1 at real and at fake images",
+    "merged_gradient": "a mixture of the gradients at both, its saturated mean pulled to 1",
+}
 
 
 class WGANPenaltyParams(VariantParams):
     """WGAN-GP's game under another constraint on the critic."""
 
     paper: ClassVar[str] = "SunnerLi/WGAN-tensorlayer, 2017; after arXiv:1704.00028"
-    loss: ClassVar[str] = "difference of mean scores under an experimental constraint"
 
     kind: Literal["wgan_penalty"]
     networks: ScoreNetworks
@@ -62,6 +70,11 @@ class WGANPenaltyParams(VariantParams):
         "merged_gradient",
     ]
     penalty_weight: PositiveFloat
+
+    @property
+    def loss(self) -> str:  # type: ignore[override]  # of its constraint, where others have one per kind
+        """The loss in one line."""
+        return f"difference of mean scores; {LOSSES[self.constraint]}"
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and Wasserstein's game under the constraint."""
