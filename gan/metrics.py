@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import DataError
+from gan.modes import Modes, stacked_modes
 from gan.neighbours import memorised_share, neighbourhoods, suspicious_distance
 
 Floats = NDArray[np.floating[Any]]
 Suffix = Literal["", "_raw", "_floor", "_ceiling"]
 
+MODE_METRICS = Modes._fields  # of stacked digits only
 FEATURE_METRICS = (
     *("fid", "kid", "classes", "confident", "kid_spread", "fid_infinity", "is", "precision", "recall"),
     *("density", "coverage", "class_kl", "memorised", "duplicates"),
 )
 IMAGE_METRICS = ("repeats", "sharpness", "ms_ssim")  # gan.image_metrics has them
-METRICS = FEATURE_METRICS + IMAGE_METRICS
+METRICS = FEATURE_METRICS + MODE_METRICS + IMAGE_METRICS
 CONFIDENCE = 0.9
 COVERED_SHARE = 0.01
 NESTED = 6  # counts that a distance is extrapolated from, evenly spaced from a quarter of the samples on
@@ -218,20 +220,29 @@ class Reference:
     """What samples are scored against."""
 
     features: Floats  # (N, D) of the reference images
-    classes: NDArray[np.int64]  # (K,) how many of them are predicted to be of each class
+    classes: NDArray[np.int64]  # (K,) how many of them are predicted to be of each; K = 0 without classes
     train: Floats  # (M, D) of the training images, which a generator may have memorised
     suspicious: float  # distance to a training image at which a sample counts as a copy
 
     @classmethod
-    def of(cls, features: Floats, probabilities: Floats, train: Floats) -> Reference:
-        """Reference of images (N, D), (N, K) that are not among the training images (M, D)."""
-        return cls(features, class_histogram(probabilities), train, suspicious_distance(features, train))
+    def of(cls, features: Floats, probabilities: Floats | None, train: Floats) -> Reference:
+        """Reference of images (N, D) that are not among the training images (M, D).
+
+        probabilities: of the reference images, as `score` takes them.
+        """
+        classes = np.empty(0, np.int64)
+        if probabilities is not None and probabilities.ndim == 2:
+            classes = class_histogram(probabilities)
+        return cls(features, classes, train, suspicious_distance(features, train))
 
 
-def score(features: Floats, probabilities: Floats, reference: Reference) -> dict[str, float]:
+def score(features: Floats, probabilities: Floats | None, reference: Reference) -> dict[str, float]:
     """Every metric of N samples that needs no pixels by its short name.
 
-    features: (N, D), probabilities: (N, K) of the samples. Raises DataError as `frechet_distance` does.
+    features: (N, D) of the samples; probabilities: (N, K) of their classes, (N, C, K) of stacked digits,
+    whose modes are counted in place of classes, or None where the extractor names neither. Of more than
+    100 classes, which even shares would leave below `classes_covered`'s one in a hundred, only `is` is
+    told. Raises DataError as `frechet_distance` does.
     """
     wanted = FeatureStats.of(reference.features)
     fid = frechet_distance(FeatureStats.of(features), wanted)
@@ -239,15 +250,25 @@ def score(features: Floats, probabilities: Floats, reference: Reference) -> dict
     return {
         "fid": fid,
         "kid": kid.mean,
-        "classes": classes_covered(probabilities),
-        "confident": confident_share(probabilities),
         "kid_spread": kid.spread,
         "fid_infinity": extrapolated_distance(features, wanted),
-        "is": inception_score(probabilities),
         **neighbourhoods(features, reference.features)._asdict(),
-        "class_kl": class_divergence(class_histogram(probabilities), reference.classes),
         "memorised": memorised_share(features, reference.train, reference.suspicious),
+        **({} if probabilities is None else _class_scores(probabilities, reference.classes)),
     }
+
+
+def _class_scores(probabilities: Floats, reference: NDArray[np.int64]) -> dict[str, float]:
+    if probabilities.ndim == 3:
+        return stacked_modes(probabilities)._asdict()
+    found = {"is": inception_score(probabilities)}
+    if probabilities.shape[1] * COVERED_SHARE <= 1:
+        found |= {
+            "classes": classes_covered(probabilities),
+            "confident": confident_share(probabilities),
+            "class_kl": class_divergence(class_histogram(probabilities), reference),
+        }
+    return found
 
 
 def metric_name(metric: str, extractor: str, n: int, split: str, suffix: Suffix = "") -> str:

@@ -14,9 +14,9 @@ class Modes(NamedTuple):
     """Modes found and KL(samples || uniform) in nats, of all samples and of those named with confidence."""
 
     modes: int
-    modes_kl: float
+    mode_kl: float
     modes_confident: int
-    modes_kl_confident: float  # log of the number of modes, the worst there is, when no sample is confident
+    mode_kl_confident: float  # log of the number of modes, the worst there is, when no sample is confident
 
 
 def stacked_modes(probabilities: NDArray[np.floating[Any]]) -> Modes:
@@ -35,6 +35,29 @@ def stacked_modes(probabilities: NDArray[np.floating[Any]]) -> Modes:
     mode = digits @ classes ** np.arange(channels - 1, -1, -1)
     sure = (probabilities.max(axis=2) > CONFIDENCE).all(axis=1)
     return Modes(*_counted(mode, classes**channels), *_counted(mode[sure], classes**channels))
+
+
+class UniformModes(NamedTuple):
+    """What a sampler of uniform modes would score on average."""
+
+    modes: float
+    mode_kl: float
+
+
+def uniform_modes(n: int, modes: int = 1000) -> UniformModes:
+    """Expected number of modes and KL(samples || uniform) in nats of n samples whose modes are uniform.
+
+    The count of one mode is binomial, which makes both exact: all modes and (modes - 1) / (2 n) are
+    their limits for many samples. No generator can be expected to score better.
+    """
+    from scipy.stats import binom  # takes long to import
+
+    counts = np.arange(1, n + 1)
+    likely = binom.pmf(counts, n, 1 / modes)
+    shares = counts / n
+    return UniformModes(
+        float(modes * likely.sum()), float(modes * (likely * shares * np.log(shares * modes)).sum())
+    )
 
 
 def _counted(mode: NDArray[np.integer[Any]], modes: int) -> tuple[int, float]:

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from gan.config import Params
 from gan.errors import DataError
+from gan.extractors import load_extractor
 from gan.files import read_json, write_json
 from gan.image_metrics import score_images
 from gan.metrics import METRICS, Reference, Suffix, metric_name, score
-from gan.mnistnet import extract, load_mnistnet
 from pipeline.protocol import write_protocols
 from pipeline.stage import Cell, parse_cell, run_stage
 
@@ -29,13 +29,13 @@ def main(params: Params, key: str) -> None:
     evaluator, reference = read_json(cell.evaluator / "card.json"), read_json(cell.reference / "card.json")
     _check_reference(cell, params, evaluator, reference)
     shape = params.datasets[cell.dataset].shape
-    net = load_mnistnet(cell.evaluator / "weights.safetensors", shape, evaluator["sha256"])
+    extractor = load_extractor(cell.evaluator, shape)
     with np.load(cell.reference / "features.npz") as archive:
         real = Reference(archive["features"], archive["classes"], archive["train"], reference["suspicious"])
 
     def scores(name: str) -> dict[str, float]:
         images = _read_samples(cell, name, (reference["n"], *shape))
-        return score(*extract(net, images), real) | score_images(images)
+        return score(*extractor.extract(images), real) | score_images(images)
 
     columns: Columns = {
         "": scores("averaged"),
@@ -43,15 +43,20 @@ def main(params: Params, key: str) -> None:
         "_floor": reference["floor"],
         "_ceiling": reference["ceiling"],
     }
-    protocol = evaluator["name"], reference["n"], reference["split"]
+    protocol = extractor.name, reference["n"], reference["split"]
     named = {
         metric_name(metric, *protocol, suffix): columns[suffix][metric]
         for suffix in columns
         for metric in METRICS
+        if metric in columns[suffix]
     }
     write_json(cell.metrics, named)
     write_protocols(cell, params, evaluator, reference)
-    Console().print(_table(f"{key}: {metric_name('*', *protocol)}", columns))
+    table = _table(f"{key}: {metric_name('*', *protocol)}", columns)
+    if "uniform" in reference:
+        modes, divergence = (f"{reference['uniform'][name]:.4g}" for name in ("modes", "mode_kl"))
+        table.caption = f"uniform modes: modes {modes}, mode_kl {divergence}"
+    Console().print(table)
 
 
 def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any) -> None:
@@ -85,7 +90,7 @@ def _read_samples(cell: Cell, name: str, shape: tuple[int, ...]) -> NDArray[np.u
 
 def _table(title: str, columns: Columns) -> Table:
     table = Table("metric", "averaged", "raw", "floor", "ceiling", title=title)
-    for metric in METRICS:
+    for metric in (name for name in METRICS if name in columns[""]):
         table.add_row(metric, *(f"{values[metric]:.4g}" for values in columns.values()))
     return table
 

@@ -2,8 +2,9 @@
 
 Writes build/reference/DATASET: features.npz with the features of n images of the reference split, how
 many of them are of each class, and the features of up to 60,000 training images; and card.json with the
-scores of real images of the training split (floor) and of noise (ceiling). The floor's own images are
-not among the training images that it is searched in for copies.
+scores of real images of the training split (floor) and of noise (ceiling); where modes are counted, also
+what uniform ones would score. The floor's own images are not among the training images that it is
+searched in for copies.
 """
 
 import io
@@ -17,31 +18,32 @@ from numpy.typing import NDArray
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError
-from gan.files import read_json, write_bytes, write_json
+from gan.extractors import Extractor, load_extractor
+from gan.files import write_bytes, write_json
 from gan.image_metrics import score_images
 from gan.metrics import Reference, score
-from gan.mnistnet import MnistNet, extract, load_mnistnet
+from gan.modes import uniform_modes
 from pipeline.stage import check_dataset, run_stage
 
 REFERENCE_SEED, FLOOR_SEED, CEILING_SEED, TRAIN_SEED = 1, 0, 0, 2
-MOST_TRAINING_IMAGES = 60_000  # 31 MB of features
+MOST_TRAINING_IMAGES = 60_000  # 31 MB of 128 features each
 
 
 def main(params: Params, dataset: str) -> None:
     """Extract the reference's features; score as many training images and as much noise against it."""
     path = Path("data/lmdb") / f"{check_dataset(dataset, params)}.lmdb"
-    folder = Path("build/evaluators") / dataset
     n, split = params.samples[dataset], params.evaluate.reference
     store, train = ImageStore(path, split), ImageStore(path, "train")
-    evaluator = read_json(folder / "card.json")
-    net = load_mnistnet(folder / "weights.safetensors", store.image, evaluator["sha256"])
+    extractor = load_extractor(Path("build/evaluators") / dataset, store.image)
 
     chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, dataset, f"its split {split}")
-    found = extract(net, store.read(chosen))
+    found = extractor.extract(store.read(chosen))
     known = np.arange(len(train))
     if len(known) > MOST_TRAINING_IMAGES:
         known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, dataset, "its training split")
-    train_features = np.concatenate([extract(net, train.read(part)).features for part in _portions(known)])
+    train_features = np.concatenate(
+        [extractor.extract(train.read(part)).features for part in _portions(known)]
+    )
     # Real images that the reference holds already would be at no distance from it.
     own = chosen if split == "train" else np.empty(0, np.int64)
     others = np.setdiff1d(np.arange(len(train)), own)
@@ -50,15 +52,17 @@ def main(params: Params, dataset: str) -> None:
     reference = replace(Reference.of(*found, unseen), train=train_features)
     beside = replace(reference, train=train_features[~np.isin(known, drawn)])
     noise = np.random.default_rng(CEILING_SEED).integers(0, 256, (n, *store.image), dtype=np.uint8)
+    floor = _scores(extractor, train.read(drawn), beside)
     card = {
         "n": n,
         "split": split,
         "data_digest": store.digest,
-        "evaluator_sha256": evaluator["sha256"],
+        "evaluator_sha256": extractor.sha256,
         "training_images": len(known),
         "suspicious": reference.suspicious,
-        "floor": _scores(net, train.read(drawn), beside),
-        "ceiling": _scores(net, noise, reference),
+        **({"uniform": uniform_modes(n)._asdict()} if "modes" in floor else {}),
+        "floor": floor,
+        "ceiling": _scores(extractor, noise, reference),
     }
     target = Path("build/reference") / dataset
     write_bytes(target / "features.npz", _packed(reference))
@@ -77,9 +81,8 @@ def _portions(numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [numbers[begin : begin + 4096] for begin in range(0, len(numbers), 4096)]
 
 
-def _scores(net: MnistNet, images: NDArray[np.uint8], reference: Reference) -> dict[str, float]:
-    found = extract(net, images)
-    return score(*found, reference) | score_images(images)
+def _scores(extractor: Extractor, images: NDArray[np.uint8], reference: Reference) -> dict[str, float]:
+    return score(*extractor.extract(images), reference) | score_images(images)
 
 
 def _packed(reference: Reference) -> bytes:

@@ -9,6 +9,7 @@ from gan.errors import DataError
 from gan.metrics import (
     FEATURE_METRICS,
     METRICS,
+    MODE_METRICS,
     FeatureStats,
     Reference,
     class_divergence,
@@ -229,6 +230,21 @@ def test_score_gives_every_metric_by_its_short_name():
     assert found["fid"] < 1e-9
     assert found["class_kl"] == 0
     assert (found["classes"], found["confident"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "named"),
+    [
+        (None, ()),
+        (np.full((300, 3, 10), 0.1), MODE_METRICS),  # three channels, each named by itself
+        (np.full((300, 101), 1 / 101), ("is",)),  # an even share is below one in a hundred
+    ],
+)
+def test_what_is_told_of_classes_depends_on_how_the_extractor_names_them(probabilities, named):
+    rows = draw(300)
+    found = score(rows, probabilities, Reference.of(rows, probabilities, draw(300, seed=1)))
+    classes = {"classes", "confident", "is", "class_kl"}
+    assert set(found) == set(FEATURE_METRICS) - classes | set(named)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ import pipeline.evaluator
 import pipeline.reference
 from gan.config import load_params
 from gan.contract import ImageShape
-from gan.data.image_store import write_store
+from gan.data.image_store import ImageStore, write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, sha256_of, write_json
-from gan.metrics import METRICS
+from gan.metrics import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
 from pipeline.protocol import read_protocol
 
 KEY = "mnist_tiny-dcgan-smoke-0"
+SCORES = FEATURE_METRICS + IMAGE_METRICS
 SAMPLES = 130  # just above the evaluator's 128 features
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 
@@ -28,7 +29,7 @@ PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 def with_evaluation(samples=SAMPLES, reference="test"):
     evaluate = PARAMS.evaluate.model_copy(update={"reference": reference})
     evaluator = PARAMS.evaluator.model_copy(update={"epochs": 1})
-    counts = PARAMS.samples | {"mnist_tiny": samples}
+    counts = dict.fromkeys(PARAMS.samples, samples)
     return PARAMS.model_copy(update={"evaluate": evaluate, "evaluator": evaluator, "samples": counts})
 
 
@@ -101,7 +102,7 @@ def test_the_references_card_says_what_the_features_are_of(project):
 
 def test_the_floor_lies_below_the_ceiling(project):
     card = read_json(project / "build/reference/mnist_tiny/card.json")
-    assert list(card["floor"]) == list(card["ceiling"]) == sorted(METRICS)
+    assert list(card["floor"]) == list(card["ceiling"]) == sorted(SCORES)
     assert card["floor"]["fid"] < card["ceiling"]["fid"]
     assert card["floor"]["kid"] < card["ceiling"]["kid"]
 
@@ -127,7 +128,7 @@ def test_metrics_are_flat_and_have_floor_and_ceiling_beside_them(project):
     metrics = read_json(project / "build/metrics" / f"{KEY}.json")
     suffixes = ["", "_raw", "_floor", "_ceiling"]
     assert sorted(metrics) == sorted(
-        f"{metric}_mnistnet_130_test{suffix}" for metric in METRICS for suffix in suffixes
+        f"{metric}_mnistnet_130_test{suffix}" for metric in SCORES for suffix in suffixes
     )
     assert all(isinstance(value, (int, float)) for value in metrics.values())
     card = read_json(project / "build/reference/mnist_tiny/card.json")
@@ -225,6 +226,60 @@ def test_an_unknown_data_set_is_refused_by_name():
     for stage in (pipeline.evaluator, pipeline.reference):
         with pytest.raises(ConfigError, match="no data set 'cifar'"):
             stage.main(PARAMS, "cifar")
+
+
+def stacked_digits(n, seed):
+    """Three of `digits` a stack; the label has theirs as decimals."""
+    images, labels = digits(3 * n, seed)
+    order = np.random.default_rng(seed).permutation(3 * n)
+    return images[order].reshape(n, 3, 28, 28), labels[order].reshape(n, 3) @ np.array([100, 10, 1])
+
+
+def test_stacked_digits_are_scored_by_their_modes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    n = 385  # just above 128 features of each of three channels
+    stacks, labels = stacked_digits(2 * n, seed=0)
+    write_store(
+        Path("data/lmdb/stacked_mnist.lmdb"),
+        zip(stacks, map(int, labels), strict=True),
+        image=ImageShape(3, 28, 28),
+        splits={"train": (0, n), "test": (n, 2 * n)},
+        recipe={},
+    )
+    params, key = with_evaluation(samples=n), "stacked_mnist-dcgan-smoke-0"
+    pipeline.evaluator.main(params, "stacked_mnist")
+    pipeline.reference.main(params, "stacked_mnist")
+    samples = Path("build/samples") / key
+    samples.mkdir(parents=True)
+    np.save(samples / "averaged.npy", stacked_digits(n, seed=1)[0])
+    np.save(samples / "raw.npy", np.repeat(stacks[:1], n, axis=0))
+    pipeline.evaluate.main(params, key)
+
+    metrics = read_json(Path("build/metrics") / f"{key}.json")
+    assert {name.removesuffix("_mnistnet_385_test") for name in metrics} >= set(MODE_METRICS)
+    assert not any(name.startswith("classes_") for name in metrics)
+    assert metrics["modes_mnistnet_385_test_raw"] == 1
+    assert metrics["mode_kl_mnistnet_385_test_raw"] == pytest.approx(np.log(1000), rel=1e-12)
+    card = read_json(Path("build/reference/stacked_mnist/card.json"))
+    assert card["uniform"]["modes"] == pytest.approx(1000 * (1 - 0.999**n), rel=1e-9)
+    evaluator = read_json(Path("build/evaluators/stacked_mnist/card.json"))
+    assert (evaluator["features"], evaluator["classes"]) == (384, 10)
+
+
+def test_a_stack_of_digits_is_three_that_are_named_alone_and_trained_on_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, two = digits(2, seed=0)[0]
+    stacks = np.stack([np.concatenate([one, two, two]), np.concatenate([two, one, two])])
+    write_store(
+        Path("stacks.lmdb"),
+        zip(stacks, [11, 101], strict=True),
+        image=ImageShape(3, 28, 28),
+        splits={"train": (0, 2)},
+        recipe={},
+    )
+    images, labels = pipeline.evaluator._digits(ImageStore(Path("stacks.lmdb"), "train"))
+    np.testing.assert_array_equal(images, np.stack([one, two]))
+    np.testing.assert_array_equal(labels, [0, 1])
 
 
 def test_outs_hold_no_path_of_this_machine(project):
