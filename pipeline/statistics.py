@@ -1,0 +1,168 @@
+"""Owns the statistics that the ancestors' claims are tested by: numbers in, an effect with its interval out.
+
+Loads neither a file nor a cell. Whatever is drawn at random is drawn from a fixed seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, variance
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.errors import DataError
+
+Floats = NDArray[np.float64]
+DRAWS = 10_000  # of a bootstrap
+
+
+class Effect(NamedTuple):
+    """An effect and the ends of its interval; an end that can't be known is None."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def contrast(
+    groups: Sequence[Sequence[float]], weights: Sequence[float], *, confidence: float = 0.95
+) -> Effect:
+    """Weighted sum of the means of independent groups, with Student's t interval, in the values' unit.
+
+    Weights (1, -1) give a difference of two means, (1, -1, -1, 1) the interaction of two by two groups.
+    Degrees of freedom after Satterthwaite, 1946, so that variances may differ; Welch's for two groups.
+    A group of a single value leaves the interval unknown; groups that never vary give one of no width.
+
+    Raises DataError for a group without values and for one that is not finite.
+    """
+    if not all(groups) or len(groups) != len(weights):
+        raise DataError(f"a contrast takes {len(weights)} groups of one value or more")
+    if not all(math.isfinite(value) for group in groups for value in group):
+        raise DataError("a contrast takes finite values only")
+    value = sum(weight * fmean(group) for weight, group in zip(weights, groups, strict=True))
+    if min(map(len, groups)) < 2:
+        return Effect(value, None, None)
+    errors = [w * w * variance(group) / len(group) for w, group in zip(weights, groups, strict=True)]
+    total = sum(errors)
+    if total == 0:
+        return Effect(value, value, value)
+    from scipy.special import stdtrit  # here, for it takes longer to load than all else of a page
+
+    # Shares of the total: squares of the errors themselves would vanish where all values nearly agree.
+    shares = [(error / total) ** 2 / (len(group) - 1) for error, group in zip(errors, groups, strict=True)]
+    half = float(stdtrit(1 / sum(shares), (1 + confidence) / 2)) * math.sqrt(total)
+    return Effect(value, value - half, value + half)
+
+
+def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Effect:
+    """Mean of independent values and its 95 % percentile interval over 10,000 resamples.
+
+    Efron & Tibshirani, 1993, section 13.3. For values with bounds, such as correlations, which a t interval
+    would overstep. The interval of a single value is unknown.
+    """
+    sample = np.asarray(values, np.float64)
+    centre = float(sample.mean())
+    if len(sample) < 2:
+        return Effect(centre, None, None)
+    drawn = np.random.default_rng(seed).integers(0, len(sample), (DRAWS, len(sample)))
+    low, high = np.quantile(sample[drawn].mean(axis=1), (0.025, 0.975))
+    return Effect(centre, float(low), float(high))
+
+
+def share(successes: int, n: int) -> Effect:
+    """Share of n trials and Wilson's score interval at 95 %. Wilson, 1927. Raises DataError for n < 1."""
+    if n < 1:
+        raise DataError("a share takes one trial or more")
+    z = 1.959963984540054
+    found = successes / n
+    centre = (found + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(found * (1 - found) / n + z * z / (4 * n * n))
+    return Effect(found, max(centre - half, 0.0), min(centre + half, 1.0))
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation in [-1, 1], tied values sharing their mean rank.
+
+    0 where one of them never varies, which tells nothing of the other. Raises DataError for fewer than three
+    pairs.
+    """
+    if len(first) != len(second) or len(first) < 3:
+        raise DataError("a rank correlation takes three pairs or more")
+    a, b = (_ranks(values) for values in (first, second))
+    a, b = a - a.mean(), b - b.mean()
+    norm = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / norm if norm else 0.0
+
+
+def _ranks(values: Sequence[float]) -> Floats:
+    """Ranks from 1 on, ties at their mean."""
+    array = np.asarray(values, np.float64)
+    _, place, counts = np.unique(array, return_inverse=True, return_counts=True)
+    last = counts.cumsum()
+    means: Floats = last - (counts - 1) / 2
+    return means[place]
+
+
+class Trend(NamedTuple):
+    """Kendall's tau of values against time, in [-1, 1], and the two-sided p-value of no trend."""
+
+    tau: float
+    p: float
+
+
+def mann_kendall(values: Sequence[float]) -> Trend:
+    """Test for a monotone trend. Mann, 1945; Kendall, 1975: normal approximation, ties and continuity.
+
+    Raises DataError for fewer than four values, where even a strict order isn't significant.
+    """
+    array = np.asarray(values, np.float64)
+    n = len(array)
+    if n < 4:
+        raise DataError("a trend takes four values or more")
+    later = np.sign(array[None, :] - array[:, None])
+    s = float(np.triu(later, 1).sum())
+    ties = np.unique(array, return_counts=True)[1].astype(np.float64)
+    spread = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
+    if spread <= 0:
+        return Trend(0.0, 1.0)
+    z = (s - math.copysign(min(1.0, abs(s)), s)) / math.sqrt(spread)
+    return Trend(s / (n * (n - 1) / 2), math.erfc(abs(z) / math.sqrt(2)))
+
+
+def reached(level: float, times: Sequence[float], values: Sequence[float]) -> float | None:
+    """First time at which falling values are at or below a level, straight between two points.
+
+    None where they never are. The first point itself is taken as it is: nothing is known of before.
+    """
+    before: tuple[float, float] | None = None
+    for time, value in zip(times, values, strict=True):
+        if value <= level:
+            if before is None or before[1] == value:
+                return float(time)
+            return before[0] + (time - before[0]) * (before[1] - level) / (before[1] - value)
+        before = float(time), float(value)
+    return None
+
+
+def ratio_of_times(slow: Sequence[float], fast: Sequence[float], *, unfinished: bool) -> Effect:
+    """Ratio of the geometric means of two groups of times, with its interval on the logarithms.
+
+    unfinished: some slow ones hadn't arrived when their run ended, and stand with its length. Ratio and lower
+    end are then the least that they can be, and the upper end is open.
+    """
+    found = exponential(contrast([[math.log(time) for time in times] for times in (slow, fast)], (1, -1)))
+    return found._replace(high=None) if unfinished else found
+
+
+def exponential(effect: Effect) -> Effect:
+    """An effect on logarithms as the ratio that it stands for."""
+    ends = [None if end is None else math.exp(end) for end in (effect.low, effect.high)]
+    return Effect(math.exp(effect.value), *ends)
+
+
+def final_level(values: Sequence[float]) -> float:
+    """Mean of the last tenth of a curve, one value at least."""
+    return fmean(values[-max(1, len(values) // 10) :])
