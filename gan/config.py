@@ -37,6 +37,7 @@ class SelectParams(StrictModel):
     budgets: Annotated[list[Budget], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     report: Annotated[str, Field(pattern=r"^reports(/[a-z0-9_]+)?$")]
+    claims: list[Name] = []  # folders of reports/ that get the verdicts on the ancestors' claims
 
 
 class EvaluatorParams(StrictModel):
@@ -83,7 +84,7 @@ class DatasetParams(StrictModel):
 class Recipe(StrictModel):
     """One roster entry on one data set. `method` and the steps are all that changes its weights."""
 
-    profile: Literal["paper", "tuned", "seed"]
+    profile: Literal["paper", "tuned", "seed", "claim"]
     method: Variant
     steps: Annotated[dict[Budget, PositiveInt], Field(min_length=1)]
 

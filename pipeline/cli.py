@@ -88,7 +88,7 @@ def check(default: bool, as_json: bool) -> None:
     help="Size the networks for images such as 3x64x64; without --dataset, with the recipes of the first "
     "data set of that shape.",
 )
-@click.option("--all", "all_", is_flag=True, help="List the _paper, _seed and _as_coded entries too.")
+@click.option("--all", "all_", is_flag=True, help="List the _paper, _seed, _as_coded and claim entries too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def variants(dataset: str | None, image: str | None, all_: bool, as_json: bool) -> None:
     """List the roster: papers, losses, networks, sizes.

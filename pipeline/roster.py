@@ -50,12 +50,17 @@ def describe_roster(
 ) -> list[dict[str, Any]]:
     """Describe each entry of a data set, its networks sized for `image` (default: the data set's images).
 
-    `extra` adds the entries that are named by a suffix of EXTRA. Nothing is allocated: networks are
-    built on torch's meta device. Raises ConfigError naming the entry whose networks can't make the shape.
+    `extra` adds the entries that are named by a suffix of EXTRA, and those of single claims. Nothing is
+    allocated: networks are built on torch's meta device. Raises ConfigError naming the entry whose networks
+    can't make the shape.
     """
     shape = image or params.datasets[dataset].shape
     entries = params.recipes[dataset].items()
-    return [_describe(name, recipe, shape) for name, recipe in entries if extra or not name.endswith(EXTRA)]
+    return [
+        _describe(name, recipe, shape)
+        for name, recipe in entries
+        if extra or not (name.endswith(EXTRA) or recipe.profile == "claim")
+    ]
 
 
 def _describe(name: str, recipe: Recipe, shape: ImageShape) -> dict[str, Any]:

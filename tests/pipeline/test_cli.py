@@ -100,9 +100,12 @@ def test_entries_named_by_a_suffix_are_listed_on_demand_only(checkout: Path, par
     def names(*arguments: str) -> list[str]:
         return [row["name"] for row in json.loads(gantry("variants", "--json", *arguments).stdout)]
 
-    everything = list(params.recipes["mnist_tiny"])
+    recipes = params.recipes["mnist_tiny"]
+    everything = list(recipes)
     assert names("--all") == everything
-    plain = [name for name in everything if not re.search(r"_(paper|seed|as_coded)$", name)]
+    further = {name for name in everything if re.search(r"_(paper|seed|as_coded)$", name)}
+    further |= {name for name, recipe in recipes.items() if recipe.profile == "claim"}
+    plain = [name for name in everything if name not in further]
     assert names() == plain
     assert "wgan" in plain
     assert "wgan_paper" in set(everything) - set(plain)
@@ -241,7 +244,7 @@ def test_a_study_that_is_wrong_changes_nothing(checkout: Path, study: str, expec
 def test_an_unknown_study_says_which_there_are(checkout: Path) -> None:
     result = gantry("select", "../../etc/passwd")
     assert result.exit_code == 78
-    assert "there are default" in result.stderr
+    assert "there are claims_mnist, default" in result.stderr
 
 
 # ---- models, sample, sync
