@@ -20,6 +20,7 @@ from gan.data.convert import Plan
 from gan.data.pixels import CropName
 from gan.data.sources import Layout
 from gan.errors import ConfigError
+from gan.extractors import Pictures
 from gan.variants import Variant
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -41,12 +42,13 @@ class SelectParams(StrictModel):
 
 
 class EvaluatorParams(StrictModel):
-    """Training of the small network whose features and classes score MNIST-like images."""
+    """What scores the images: the training of the small network for digits, the name of another's."""
 
     epochs: PositiveInt
     batch_size: PositiveInt
     optimizer: AdamParams
     seed: Annotated[int, Field(ge=0)]
+    pictures: Pictures  # scores images that are no digits
 
 
 class EvaluateParams(StrictModel):

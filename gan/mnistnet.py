@@ -170,6 +170,17 @@ def load_mnistnet(path: Path, image: ImageShape, sha256: str) -> MnistNet:
 
     Raises DataError when the file's hash is another one, or its tensors don't fit images of this shape.
     """
+    content = read_weights(path, sha256)
+    net = MnistNet(image)
+    try:
+        net.load_state_dict(safetensors.torch.load(content))
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(f"{path}: not the weights of a mnistnet for {tuple(image)} images") from error
+    return net.to(memory_format=torch.channels_last).eval()
+
+
+def read_weights(path: Path, sha256: str) -> bytes:
+    """Read a file of weights. Raises DataError when its hash is another one."""
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -177,12 +188,7 @@ def load_mnistnet(path: Path, image: ImageShape, sha256: str) -> MnistNet:
             f"{path}: sha256 is {found[:12]}..., expected {sha256[:12]}...; "
             f"delete it and run 'dvc repro evaluator@{path.parent.name}'"
         )
-    net = MnistNet(image)
-    try:
-        net.load_state_dict(safetensors.torch.load(content))
-    except (RuntimeError, SafetensorError) as error:
-        raise DataError(f"{path}: not the weights of a mnistnet for {tuple(image)} images") from error
-    return net.to(memory_format=torch.channels_last).eval()
+    return content
 
 
 @contextmanager

@@ -1,31 +1,46 @@
 """Stage `evaluator`: makes the network whose features and classes score a data set's images.
 
-Writes build/evaluators/DATASET: weights.safetensors, and card.json with their hash and the share of
-the test split's digits that the network names rightly.
+Writes build/evaluators/DATASET: the weights, and card.json with their hash and the share of the test
+split's digits that mnistnet, which is trained here, names rightly. Inception's weights are fetched.
 """
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from gan.config import Params
+from gan.config import EvaluatorParams, Params
+from gan.data.download import fetch, find_entry, read_manifest
 from gan.data.image_store import ImageStore
-from gan.extractors import extractor_name
-from gan.files import write_json
+from gan.extractors import Digits, Inception, extractor_name
+from gan.files import write_bytes, write_json
 from gan.mnistnet import CLASSES, FEATURES, accuracy, extract, new_mnistnet, save_mnistnet, train_mnistnet
 from pipeline.stage import check_dataset, run_stage
 
+MANIFEST = Path("data/manifest.yaml")
 _PORTION = 4096  # stacks at a time
 
 
 def main(params: Params, dataset: str) -> None:
-    """Train on the whole training split, in one thread, and measure on the test split."""
+    """Train on the whole training split, in one thread, and measure on the test split; or fetch weights."""
     path = Path("data/lmdb") / f"{check_dataset(dataset, params)}.lmdb"
-    train, test = ImageStore(path, "train"), ImageStore(path, "test")
-    recipe = params.evaluator
-    name = extractor_name(train.image, stacked=params.datasets[dataset].split == "stacked")
+    train = ImageStore(path, "train")
+    stacked = params.datasets[dataset].split == "stacked"
+    name = extractor_name(train.image, stacked=stacked, pictures=params.evaluator.pictures)
+    folder = Path("build/evaluators") / dataset
+    if name == Digits.name:
+        card = _train_mnistnet(params.evaluator, train, ImageStore(path, "test"), folder)
+    else:
+        card = _fetch_inception(folder)
+    write_json(folder / "card.json", {"name": name, **card, "data_digest": train.digest})
+
+
+def _train_mnistnet(
+    recipe: EvaluatorParams, train: ImageStore, test: ImageStore, folder: Path
+) -> dict[str, Any]:
     images, labels = _digits(train)
     net = new_mnistnet(train.image._replace(channels=1), recipe.seed)
     losses = train_mnistnet(
@@ -40,17 +55,22 @@ def main(params: Params, dataset: str) -> None:
     for _ in track(losses, description="training the evaluator", total=recipe.epochs):
         pass
     images, labels = _digits(test)
-    found = extract(net, images)
-    folder = Path("build/evaluators") / dataset
-    card = {
-        "name": name,
+    return {
         "sha256": save_mnistnet(net, folder / "weights.safetensors"),
-        "accuracy": accuracy(found.probabilities, labels),
+        "accuracy": accuracy(extract(net, images).probabilities, labels),
         "features": FEATURES * train.image.channels,
         "classes": CLASSES,
-        "data_digest": train.digest,
     }
-    write_json(folder / "card.json", card)
+
+
+def _fetch_inception(folder: Path) -> dict[str, Any]:
+    """Bring the published weights by way of data/raw/inception, where a file of one's own may lie."""
+    name = Inception.name
+    (file,) = find_entry(read_manifest(MANIFEST), name, MANIFEST).files
+    weights = fetch(file, Path("data/raw") / name, mirror=os.environ.get("GANTRY_MIRROR", ""))
+    write_bytes(folder / "weights.pth", weights.read_bytes())
+    # It was trained on none of these images, so that no share of them is named rightly.
+    return {"sha256": file.sha256, "accuracy": None, "features": Inception.size, "classes": 1008}
 
 
 def _digits(store: ImageStore) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

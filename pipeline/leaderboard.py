@@ -72,7 +72,7 @@ class Row:
     data_digest: str
     code_digest: str
     evaluator_sha256: str
-    evaluator_accuracy: float
+    evaluator_accuracy: float | None  # None for one that was not trained on these classes
     stamp: dict[str, Any]  # protocol_<field> of the scores; nothing in a report from before there were stamps
     metrics: dict[str, float]  # full name -> value
 

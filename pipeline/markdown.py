@@ -41,12 +41,13 @@ def board_markdown(board: Board) -> str:
     lines = [_cells(HEADINGS), "|---:|:---|:---|" + "---:|" * (len(HEADINGS) - 3)]
     lines += [_cells(_entries(line)) for line in (table.floor, *table.lines, table.ceiling)]
     first = board.rows[0]
-    accuracy = f"{100 * first.evaluator_accuracy:.1f} %"
+    right = first.evaluator_accuracy
+    accuracy = "" if right is None else f", {100 * right:.1f} % of the test images right"
     scale = (
         f"{board.protocol.samples} samples of the averaged generator (raw: as training left it) against "
         f"the {board.protocol.split} split of {board.dataset}; less FID and KID is better. Their scale "
-        f"belongs to one evaluator ({board.protocol.extractor} {first.evaluator_sha256[:12]}, {accuracy} of "
-        "the test images right) and compares with no other."
+        f"belongs to one evaluator ({board.protocol.extractor} {first.evaluator_sha256[:12]}{accuracy}) "
+        "and compares with no other."
     )
     if any(line.flags for line in table.lines):
         scale += " † falls short: see above."

@@ -16,6 +16,7 @@ from gan import __version__
 from gan.config import Params
 from gan.contract import StrictModel
 from gan.errors import DataError
+from gan.extractors import EXTRACTORS
 from gan.files import read_json, write_json
 from gan.randomness import derive_seed
 from pipeline.code import digest_of, reachable
@@ -68,7 +69,7 @@ def make_protocols(
         reference_samples=reference["n"],
         extractor=evaluator["name"],
         extractor_sha256=evaluator["sha256"],
-        resize="none",  # mnistnet is made for the size of the images
+        resize=EXTRACTORS[evaluator["name"]].resize,
         rounding="clamp, round, uint8",
         batch_norm="re-estimated from noise",
         weights="averaged",

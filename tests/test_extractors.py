@@ -1,13 +1,23 @@
 """Which network scores which images, and that each gives what the interface says."""
 
+import io
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+import torch_fidelity.feature_extractor_inceptionv3 as inceptionv3
+from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from gan.contract import ImageShape
-from gan.errors import ConfigError
-from gan.extractors import Digits, extractor_name, load_extractor
+from gan.data.download import read_manifest
+from gan.errors import ConfigError, DataError
+from gan.extractors import Digits, Inception, extractor_name, load_extractor
 from gan.files import write_json
 from gan.mnistnet import extract, new_mnistnet, save_mnistnet
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def pictures(n, channels):
@@ -18,13 +28,12 @@ def pictures(n, channels):
     ("image", "stacked"), [((1, 28, 28), False), ((1, 32, 32), False), ((3, 28, 28), True)]
 )
 def test_digits_are_scored_by_mnistnet(image, stacked):
-    assert extractor_name(ImageShape(*image), stacked=stacked) == "mnistnet"
+    assert extractor_name(ImageShape(*image), stacked=stacked, pictures="inception") == "mnistnet"
 
 
 @pytest.mark.parametrize("image", [(3, 28, 28), (1, 64, 64), (1, 28, 32)])
-def test_what_no_extractor_is_made_for_is_refused(image):
-    with pytest.raises(ConfigError, match="no extractor for images of " + "x".join(map(str, image))):
-        extractor_name(ImageShape(*image), stacked=False)
+def test_images_that_are_no_digits_are_scored_by_what_params_name(image):
+    assert extractor_name(ImageShape(*image), stacked=False, pictures="inception") == "inception"
 
 
 def test_one_channel_has_the_features_and_classes_of_mnistnet():
@@ -52,3 +61,65 @@ def test_the_extractor_of_a_folder_is_the_one_its_card_names(tmp_path, channels)
     extractor = load_extractor(tmp_path, ImageShape(channels, 28, 28))
     assert (extractor.name, extractor.sha256, extractor.size) == ("mnistnet", sha256, 128 * channels)
     assert extractor.extract(pictures(2, channels)).features.shape == (2, 128 * channels)
+
+
+@pytest.fixture(scope="module")
+def untrained_inception():
+    """Bytes of random weights of torch-fidelity's network, scaled so that the last features still differ."""
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inceptionv3, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(inceptionv3.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        net = inceptionv3.FeatureExtractorInceptionV3("random", ["2048"])
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, 64), (1, 28)])
+def test_inceptions_features_are_those_of_torch_fidelitys_own_pipeline(untrained_inception, channels, side):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (3, channels, side, side), dtype=np.uint8)
+    found = Inception(untrained_inception).extract(images)
+    names = ["2048", "logits_unbiased"]
+    net = inceptionv3.FeatureExtractorInceptionV3(
+        "theirs", names, feature_extractor_weights_path=io.BytesIO(untrained_inception)
+    )
+    tiled = list(torch.from_numpy(np.repeat(images, 3 // channels, axis=1)))
+    theirs = get_featuresdict_from_dataset(Listed(tiled), net, 3, False, True, False)
+    assert found.features.shape == (3, 2048) and found.features.std(0).max() > 1e-3
+    np.testing.assert_allclose(found.features, theirs["2048"], rtol=1e-4, atol=1e-5)
+    probabilities = theirs["logits_unbiased"].softmax(1)
+    np.testing.assert_allclose(found.probabilities, probabilities, rtol=1e-3, atol=1e-6)
+
+
+class Listed(torch.utils.data.Dataset):
+    def __init__(self, images):
+        self.images = images
+
+    def __getitem__(self, index):
+        return self.images[index]
+
+    def __len__(self):
+        return len(self.images)
+
+
+def test_without_torch_fidelity_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    with pytest.raises(ConfigError, match=r"pip install 'gantry\[inception\]'"):
+        Inception(b"")
+
+
+def test_inceptions_weights_of_another_hash_are_refused_before_they_are_read(tmp_path):
+    write_json(tmp_path / "card.json", {"name": "inception", "sha256": "0" * 64})
+    (tmp_path / "weights.pth").write_bytes(b"no weights")
+    with pytest.raises(DataError, match=r"weights\.pth: sha256 is .*, expected 000000000000"):
+        load_extractor(tmp_path, ImageShape(3, 64, 64))
+
+
+def test_the_manifest_has_the_weights_that_are_named_after_their_hash():
+    (file,) = read_manifest(ROOT / "data/manifest.yaml")["inception"].files
+    assert file.name.endswith(f"-{file.sha256[:8]}.pth")

@@ -1,5 +1,6 @@
 """Stages evaluator, reference and evaluate, run one after the other on a store of made-up digits."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -280,6 +281,39 @@ def test_a_stack_of_digits_is_three_that_are_named_alone_and_trained_on_once(tmp
     images, labels = pipeline.evaluator._digits(ImageStore(Path("stacks.lmdb"), "train"))
     np.testing.assert_array_equal(images, np.stack([one, two]))
     np.testing.assert_array_equal(labels, [0, 1])
+
+
+def test_inceptions_weights_come_from_a_mirror_and_no_others_are_taken(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    images = np.zeros((2, 3, 16, 16), np.uint8)
+    write_store(
+        root / "data/lmdb/cifar10.lmdb",
+        zip(images, [0, 1], strict=True),
+        image=ImageShape(3, 16, 16),
+        splits={"train": (0, 2)},
+        recipe={},
+    )
+    monkeypatch.chdir(root)
+    content = b"weights"
+    entry = {"name": "weights.pth", "urls": ["nowhere.pth"], "bytes": len(content), "count": 1}
+    entry["sha256"] = hashlib.sha256(content).hexdigest()
+    listed = {"inception": {"licence": "none", "citation": "none", "files": [entry]}}
+    Path("data/manifest.yaml").write_text(json.dumps(listed))
+    mirror = tmp_path / "mirror"
+    (mirror / "inception").mkdir(parents=True)
+    monkeypatch.setenv("GANTRY_MIRROR", str(mirror))
+
+    (mirror / "inception/weights.pth").write_bytes(b"others!")
+    with pytest.raises(ConnectionError, match=f"SHA-256 of its 7 bytes is .*, expected {entry['sha256']}"):
+        pipeline.evaluator.main(PARAMS, "cifar10")
+    assert not Path("build").exists()
+
+    (mirror / "inception/weights.pth").write_bytes(content)
+    pipeline.evaluator.main(PARAMS, "cifar10")
+    folder = Path("build/evaluators/cifar10")
+    assert (folder / "weights.pth").read_bytes() == content
+    card = read_json(folder / "card.json")
+    assert (card["name"], card["sha256"], card["accuracy"]) == ("inception", entry["sha256"], None)
 
 
 def test_outs_hold_no_path_of_this_machine(project):
