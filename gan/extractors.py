@@ -19,7 +19,7 @@ from gan.files import read_json
 if TYPE_CHECKING:
     from gan.mnistnet import MnistNet
 
-Pictures = Literal["inception"]  # what may score images that are no digits
+Pictures = Literal["inception", "attributes"]  # what may score images that are no digits
 DIGIT_SIDES = (28, 32)
 _INCEPTION_BATCH = 32
 
@@ -74,6 +74,26 @@ class Digits:
         return Features(features, probabilities)
 
 
+class Attributes:
+    """The features of a network that tells yes-or-no attributes; it names no classes."""
+
+    name: ClassVar[str] = "attributes"
+    resize: ClassVar[str] = "none"  # it is made for the size of the images
+
+    def __init__(self, net: "MnistNet", sha256: str) -> None:
+        from gan.mnistnet import FEATURES
+
+        self.net = net
+        self.sha256 = sha256
+        self.size = FEATURES
+
+    def extract(self, images: NDArray[np.uint8]) -> Features:
+        """Features (N, 128) of images (N, C, H, W)."""
+        from gan.mnistnet import extract
+
+        return Features(extract(self.net, images).features, None)
+
+
 class Inception:
     """torch-fidelity's Inception, with the weights that published distances are measured in.
 
@@ -123,7 +143,7 @@ class Inception:
         return Features(np.concatenate(features), np.concatenate(probabilities))
 
 
-EXTRACTORS: dict[str, type[Extractor]] = {kind.name: kind for kind in (Digits, Inception)}
+EXTRACTORS: dict[str, type[Extractor]] = {kind.name: kind for kind in (Digits, Attributes, Inception)}
 
 
 def extractor_name(image: ImageShape, *, stacked: bool, pictures: Pictures) -> str:
@@ -146,6 +166,13 @@ def load_extractor(folder: Path, image: ImageShape) -> Extractor:
         from gan.mnistnet import read_weights
 
         return Inception(read_weights(folder / "weights.pth", card["sha256"]))
+    if card["name"] == Attributes.name:
+        from gan.attributes import AttributeNet
+        from gan.mnistnet import load_weights
+
+        untrained = AttributeNet(image, card["attributes"])
+        weights = load_weights(untrained, folder / "weights.safetensors", card["sha256"])
+        return Attributes(weights, card["sha256"])
     from gan.mnistnet import load_mnistnet
 
     net = load_mnistnet(folder / "weights.safetensors", image._replace(channels=1), card["sha256"])

@@ -6,10 +6,10 @@ Everything here runs on one CPU thread: the bits of a convolution depend on the 
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -34,17 +34,32 @@ _EXTRACTION_BATCH = 256
 class MnistNet(nn.Module):
     """Three convolutions (32, 64, 128 wide), 128 features, 10 classes; takes images as they are stored."""
 
-    def __init__(self, image: ImageShape) -> None:
+    def __init__(self, image: ImageShape, outputs: int = CLASSES) -> None:
         super().__init__()
+        self.check(image)
+        self.image = image
+        self.body = nn.Sequential(
+            *_block(image.channels, 32), *_block(32, 64), *_block(64, 128), nn.Flatten()
+        )
+        positions = (image.height // 8) * (image.width // 8)
+        self.embed = nn.Linear(128 * positions, FEATURES)
+        self.head = nn.Linear(FEATURES, outputs)
+
+    def check(self, image: ImageShape) -> None:
+        """Raise ConfigError for images that it can't score."""
         if image not in (ImageShape(1, 28, 28), ImageShape(1, 32, 32)):
             raise ConfigError(
                 f"mnistnet scores images of 1x28x28 or 1x32x32, this data set has {'x'.join(map(str, image))}"
             )
-        self.image = image
-        self.body = nn.Sequential(*_block(1, 32), *_block(32, 64), *_block(64, 128), nn.Flatten())
-        positions = (image.height // 8) * (image.width // 8)
-        self.embed = nn.Linear(128 * positions, FEATURES)
-        self.head = nn.Linear(FEATURES, CLASSES)
+
+    def loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of uint8 images (N, C, H, W) and their classes (N,)."""
+        return functional.cross_entropy(self(images), targets)
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Probability of each class (N, 10) by the features (N, 128)."""
+        logits: Tensor = self.head(features)
+        return logits.softmax(1)
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate layer (N, 128) of images (N, C, H, W).
@@ -64,6 +79,9 @@ class MnistNet(nn.Module):
         return logits
 
 
+Net = TypeVar("Net", bound=MnistNet)
+
+
 def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
     # On 4,000 digits the distance of uniform noise, the ceiling, was 4,933, 5,690 and 5,409 for three seeds
     # of this network. An earlier one, which also had dropout, leaky units and 8 epochs in place of 12, gave
@@ -76,14 +94,19 @@ def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 def new_mnistnet(image: ImageShape, seed: int) -> MnistNet:
     """Untrained network, a pure function of its arguments."""
+    return new_network(lambda: MnistNet(image), seed)
+
+
+def new_network(make: Callable[[], Net], seed: int) -> Net:
+    """Make a network whose weights are a function of the seed."""
     with _stateless(seed, 0):
-        return MnistNet(image).to(memory_format=torch.channels_last)
+        return make().to(memory_format=torch.channels_last)
 
 
 def train_mnistnet(
     net: MnistNet,
     images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | NDArray[np.bool_],
     *,
     epochs: int,
     batch_size: int,
@@ -92,9 +115,9 @@ def train_mnistnet(
 ) -> Iterator[float]:
     """Train in place and yield the mean loss of each epoch.
 
-    images: (N, C, H, W); labels: (N,) in 0..9. The learning rate falls linearly to zero; each image
-    is shifted by up to two pixels, anew in each epoch. Order and shifts are a function of
-    (seed, epoch), and the caller's random state stays as it was.
+    images: (N, C, H, W); labels: (N,) in 0..9, or what `net.loss` takes. The learning rate falls
+    linearly to zero; each image is shifted by up to two pixels, anew in each epoch. Order and shifts
+    are a function of (seed, epoch), and the caller's random state stays as it was.
     """
     pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
     batches = math.ceil(len(pixels) / batch_size)
@@ -105,7 +128,7 @@ def train_mnistnet(
             net.train()
             total = 0.0
             for chosen in torch.randperm(len(pixels)).chunk(batches):
-                loss = functional.cross_entropy(net(_shifted(pixels[chosen])), targets[chosen])
+                loss = net.loss(_shifted(pixels[chosen]), targets[chosen])
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
@@ -129,7 +152,7 @@ class Extraction(NamedTuple):
     """What the network says of N images."""
 
     features: NDArray[np.float32]  # (N, 128)
-    probabilities: NDArray[np.float32]  # (N, 10), rows sum to 1
+    probabilities: NDArray[np.float32]  # (N, 10), rows sum to 1; (N, A) of attributes
 
 
 @torch.no_grad()
@@ -140,13 +163,16 @@ def extract(net: MnistNet, images: NDArray[np.uint8]) -> Extraction:
     sizes round in another order.
     """
     net.eval()
-    features, probabilities = [np.empty((0, FEATURES), np.float32)], [np.empty((0, CLASSES), np.float32)]
+    features, probabilities = (
+        [np.empty((0, FEATURES), np.float32)],
+        [np.empty((0, net.head.out_features), np.float32)],
+    )
     with one_thread():
         for begin in range(0, len(images), _EXTRACTION_BATCH):
             portion = torch.from_numpy(images[begin : begin + _EXTRACTION_BATCH])
             missing = _EXTRACTION_BATCH - len(portion)
             found = net.features(functional.pad(portion, (0, 0, 0, 0, 0, 0, 0, missing)))
-            classes = net.head(found).softmax(1)
+            classes = net.probabilities(found)
             features.append(found[: len(portion)].numpy())
             probabilities.append(classes[: len(portion)].numpy())
     return Extraction(np.concatenate(features), np.concatenate(probabilities))
@@ -170,12 +196,16 @@ def load_mnistnet(path: Path, image: ImageShape, sha256: str) -> MnistNet:
 
     Raises DataError when the file's hash is another one, or its tensors don't fit images of this shape.
     """
+    return load_weights(MnistNet(image), path, sha256)
+
+
+def load_weights(net: Net, path: Path, sha256: str) -> Net:
+    """Read weights into an untrained network, as `load_mnistnet` does."""
     content = read_weights(path, sha256)
-    net = MnistNet(image)
     try:
         net.load_state_dict(safetensors.torch.load(content))
     except (RuntimeError, SafetensorError) as error:
-        raise DataError(f"{path}: not the weights of a mnistnet for {tuple(image)} images") from error
+        raise DataError(f"{path}: not the weights of a mnistnet for {tuple(net.image)} images") from error
     return net.to(memory_format=torch.channels_last).eval()
 
 

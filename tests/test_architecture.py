@@ -19,6 +19,7 @@ LAYERS = [
     ("gan.image_metrics", "gan.modes"),
     ("gan.objectives",),
     ("gan.variants", "gan.data", "gan.sampling", "gan.mnistnet", "gan.metrics", "gan.card", "gan.generator"),
+    ("gan.attributes",),
     ("gan.extractors",),
     ("gan.training", "gan.checkpoint"),
     ("gan.config",),

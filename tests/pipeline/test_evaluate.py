@@ -15,7 +15,7 @@ import pipeline.evaluator
 import pipeline.reference
 from gan.config import load_params
 from gan.contract import ImageShape
-from gan.data.image_store import ImageStore, write_store
+from gan.data.image_store import NO_LABEL, ImageStore, Record, write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, sha256_of, write_json
 from gan.metrics import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
@@ -314,6 +314,33 @@ def test_inceptions_weights_come_from_a_mirror_and_no_others_are_taken(tmp_path,
     assert (folder / "weights.pth").read_bytes() == content
     card = read_json(folder / "card.json")
     assert (card["name"], card["sha256"], card["accuracy"]) == ("inception", entry["sha256"], None)
+
+
+def test_attributes_are_trained_on_where_the_images_have_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = with_evaluation()
+    chosen = params.evaluator.model_copy(update={"pictures": "attributes"})
+    params = params.model_copy(update={"evaluator": chosen})
+    records = [
+        Record(np.full((3, 16, 16), 200 * (n % 2), np.uint8), NO_LABEL, (bool(n % 2),)) for n in range(40)
+    ]
+    for name, attributes, rows in (
+        ("celeba", ["Bright"], records),
+        ("cifar10", [], [record._replace(attributes=()) for record in records]),
+    ):
+        write_store(
+            Path(f"data/lmdb/{name}.lmdb"),
+            rows,
+            image=ImageShape(3, 16, 16),
+            splits={"train": (0, 30), "test": (30, 40)},
+            recipe={},
+            attributes=attributes,
+        )
+    pipeline.evaluator.main(params, "celeba")
+    card = read_json(Path("build/evaluators/celeba/card.json"))
+    assert (card["name"], card["attributes"], card["features"]) == ("attributes", 1, 128)
+    with pytest.raises(ConfigError, match="the images have none; take inception"):
+        pipeline.evaluator.main(params, "cifar10")
 
 
 def test_outs_hold_no_path_of_this_machine(project):
