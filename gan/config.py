@@ -57,6 +57,12 @@ class EvaluateParams(StrictModel):
     reference: Literal["train", "validation", "test"]
 
 
+class TrajectoryParams(StrictModel):
+    """How many samples of each snapshot are scored along a run."""
+
+    samples: SampleCount
+
+
 class DatasetParams(StrictModel):
     """What a data set's images look like after conversion, and how they come from the raw files."""
 
@@ -99,6 +105,7 @@ class Params(StrictModel):
     evaluator: EvaluatorParams
     evaluate: EvaluateParams
     samples: dict[Name, SampleCount]  # of each data set; a block of its own, since DVC tracks whole entries
+    trajectory: TrajectoryParams
     datasets: dict[Name, DatasetParams]
     anchors: dict[str, Any]  # values that recipes share by YAML alias; read nowhere else
     recipes: dict[Name, dict[Name, Recipe]]

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -150,21 +151,31 @@ class _Frame:
         return TOP + (HEIGHT - TOP - BOTTOM) * (self.high - inside) / (self.high - self.low)
 
     def path(self, steps: Values, values: Values) -> str:
-        """Draw a line through the finite points; it is interrupted where a value is not finite.
+        """Draw a line through the finite points; it is interrupted where a value is not finite."""
+        return draw_path(
+            [
+                (self.x(step), self.y(value)) if math.isfinite(value) else None
+                for step, value in zip(steps, values, strict=True)
+            ]
+        )
 
-        In tenths of a unit, each point from the one before: half the size of a page is curves. A point
-        that stands alone becomes a dot, by a line of no length whose ends are round.
-        """
-        parts = []
-        last: tuple[int, int] | None = None
-        for step, value in zip(steps, values, strict=True):
-            if not math.isfinite(value):
-                last = None
-                continue
-            x, y = round(10 * self.x(step)), round(10 * self.y(value))
-            parts.append(f"M{_tenths(x)} {_tenths(y)}h0" if last is None else _line(x - last[0], y - last[1]))
-            last = x, y
-        return "".join(parts)
+
+def draw_path(points: Iterable[tuple[float, float] | None]) -> str:
+    """Write an SVG path through points; None interrupts it.
+
+    In tenths of a unit, each point from the one before: half the size of a page is curves. A point
+    that stands alone becomes a dot, by a line of no length whose ends are round.
+    """
+    parts = []
+    last: tuple[int, int] | None = None
+    for point in points:
+        if point is None:
+            last = None
+            continue
+        x, y = round(10 * point[0]), round(10 * point[1])
+        parts.append(f"M{_tenths(x)} {_tenths(y)}h0" if last is None else _line(x - last[0], y - last[1]))
+        last = x, y
+    return "".join(parts)
 
 
 def _line(right: int, down: int) -> str:

@@ -5,10 +5,12 @@ Equal results give equal bytes: no date, no random identifiers, and the font tha
 
 from __future__ import annotations
 
+import colorsys
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.course_charts import AXES, LEAST_FID, Strand
 from pipeline.curves import CHARTS, WINDOW, Kind, Values, read_history, smooth, value_range
 from pipeline.leaderboard import Board, Row, find_standings
 from pipeline.table import short_names
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 4  # panels side by side
+LEGEND_COLUMNS = 7
 # What each critic is watched by: the first of these that its history has.
 WATCHED = ("W estimate", "M", "Energy", "Potential", "Mean score", "Critic loss")
 COLOURS = ("#1f5fbf", "#b45309", "#15803d")
@@ -31,12 +34,19 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw_figures(board: Board, rows: Sequence[Row]) -> dict[str, bytes]:
-    """Draw a data set's figures: file name -> content. rows: those whose curves are drawn, best first."""
+def draw_figures(board: Board, rows: Sequence[Row], strands: Sequence[Strand]) -> dict[str, bytes]:
+    """Draw a data set's figures: file name -> content.
+
+    rows: those whose critics' curves are drawn, best first; strands: the runs whose quality is.
+    """
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        figures = {"leaderboard": _leaderboard(board), "critics": _critics(rows)}
+        figures = {
+            "leaderboard": _leaderboard(board),
+            "critics": _critics(rows),
+            "quality": _quality(strands),
+        }
         return {
             f"{board.dataset}-{name}.{kind}": _encode(figure, kind)
             for name, figure in figures.items()
@@ -117,6 +127,54 @@ def _critics(rows: Sequence[Row]) -> Figure:
         if (kind := _watched(history)) is not None:
             _panel(axes, kind, history)
     figure.supxlabel("generator steps", fontsize=7, color=MUTED)
+    return figure
+
+
+def _quality(strands: Sequence[Strand]) -> Figure:
+    """FID along the runs over steps, images seen and seconds, both axes logarithmic; one line a run.
+
+    What lies at zero has no place on these axes and is left out.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 2.6 + 0.16 * -(-len(strands) // LEGEND_COLUMNS)), layout="constrained")
+    panels = figure.subplots(1, len(AXES), sharey=True)
+    for axes, axis in zip(panels, AXES, strict=True):
+        for strand in reversed(strands):
+            colour = colorsys.hls_to_rgb(strand.hue / 360, 0.4, 0.7)
+            for number, track in enumerate(strand.tracks):
+                course = track.course
+                points = [
+                    (place, max(point.fid, LEAST_FID), point.step == course.chosen)
+                    for place, point in zip(axis.place(track), course.points, strict=True)
+                    if place > 0
+                ]
+                axes.plot(
+                    [place for place, _, _ in points],
+                    [fid for _, fid, _ in points],
+                    color=colour,
+                    linewidth=0.9,
+                    linestyle=(0, (4, 2)) if strand.is_dashed else "-",
+                    label=None if number else strand.name,
+                )
+                for place, fid, is_chosen in points:
+                    if is_chosen:
+                        axes.plot(place, fid, "o", color=colour, markerfacecolor="none", markersize=4)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(axis.title.lower())
+        axes.tick_params(labelsize=6, width=0.6, length=2, which="both")
+    course = strands[0].tracks[0].course
+    panels[0].set_ylabel(f"FID ({course.split} split, {course.n:,} samples)")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles[::-1],
+        names[::-1],
+        loc="outside lower center",
+        ncols=LEGEND_COLUMNS,
+        fontsize=6,
+        frameon=False,
+    )
     return figure
 
 

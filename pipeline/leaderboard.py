@@ -18,6 +18,7 @@ from gan.card import read_card
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json
+from pipeline.course import read_course
 from pipeline.intervals import COMPARISON, METHOD, Interval, Rank, interval, ranks
 from pipeline.protocol import FLAT, flat_protocol, read_protocol
 from pipeline.stage import Cell, find_recipe
@@ -38,6 +39,9 @@ FAULTS = (
     DUPLICATES := "near repeats among the samples",
     POOR := f"FID above {POOR_SHARE * 100:.0f} % of the ceiling",
 )
+
+
+EARLIER = {"status": "finished", "diverged_at": None, "selected_on": "test", "chosen_step": None}
 
 
 class Protocol(NamedTuple):
@@ -67,6 +71,8 @@ class Row:
     diverged_at: int | None  # step at which a value of training was no longer finite
     images_seen: int
     seconds: float
+    selected_on: str  # split on which the champion is chosen: validation, or the reference without one
+    chosen_step: int | None  # snapshot of the lowest FID on the validation split; None without one
     spread: float  # standard deviation of a pixel over the samples, in grey levels, averaged over pixels
     weights_sha256: str
     data_digest: str
@@ -169,6 +175,7 @@ def read_rows(cells: Iterable[Cell], params: Params) -> list[Row]:
 def _read_row(cell: Cell, params: Params, champion: dict[str, Any]) -> Row:
     card = read_card(cell.model)
     evaluator = read_json(cell.evaluator / "card.json")
+    course = read_course(cell)
     return Row(
         dataset=cell.dataset,
         variant=cell.variant,
@@ -181,6 +188,8 @@ def _read_row(cell: Cell, params: Params, champion: dict[str, Any]) -> Row:
         diverged_at=card.diverged_at,
         images_seen=card.images_seen,
         seconds=round(read_json(cell.training)["seconds"], 1),
+        selected_on=course.split if course.split == "validation" else params.evaluate.reference,
+        chosen_step=course.chosen,
         spread=round(_spread(cell.samples / "averaged.npy"), 2),
         weights_sha256=card.weights_sha256,
         data_digest=card.data_digest,
@@ -242,14 +251,14 @@ def as_csv(rows: Sequence[Row]) -> str:
 def rows_from_json(path: Path) -> list[Row]:
     """Read the rows back from leaderboard.json. Raises DataError for a file of another shape.
 
-    A report from before divergence was recorded has rows of finished runs only.
+    Fields that older reports lack are as those were made: of finished runs, by scores on the test split.
     """
     fields = set(Row.__dataclass_fields__) - {"metrics", "stamp"}
     try:
         flats = read_json(path)
         if not isinstance(flats, list) or not flats:
             raise TypeError("it has no rows")
-        flats = [{"status": "finished", "diverged_at": None} | flat for flat in flats]
+        flats = [EARLIER | flat for flat in flats]
         return [
             Row(
                 **{name: flat[name] for name in fields},

@@ -12,19 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from rich.console import Console
 from rich.progress import track
 
 from gan.card import Card, read_card
 from gan.config import Params
+from gan.errors import DataError
 from gan.files import read_json
+from pipeline.course import Course
+from pipeline.course_charts import Strand, draw_courses, read_strands
+from pipeline.curves import Chart
 from pipeline.leaderboard import Board, Row
 from pipeline.pictures import data_uri, enlarge, lay_out, png_uri, read_samples
 from pipeline.stage import Cell
 from pipeline.table import (
+    CourseLine,
     Line,
     SeedLine,
     Table,
+    course_lines,
     make_table,
     position,
     seed_lines,
@@ -59,6 +66,16 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """One data set's scores along its runs."""
+
+    strands: list[Strand]  # best first
+    charts: list[Chart]
+    lines: list[CourseLine]
+    course: Course  # of any run: all are scored alike
+
+
+@dataclass(frozen=True)
 class Section:
     """One data set's results."""
 
@@ -76,6 +93,7 @@ class Section:
     grid: int  # samples in each variant's picture
     noise: str  # the latent law of most variants
     first_seed: int
+    quality: Quality
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,9 @@ def make_sections(boards: list[Board], params: Params) -> list[Section]:
 
 def render_page(sections: list[Section], params: Params) -> str:
     """Render the first page of a study. Deterministic: equal artefacts give equal bytes."""
-    return environment().get_template("report.html.j2").render(params=params, sections=sections)
+    return (
+        environment().get_template("report.html.j2").render(params=params, sections=sections, Markup=Markup)
+    )
 
 
 def environment() -> Environment:
@@ -174,6 +194,22 @@ def _section(board: Board, params: Params, *, several: bool) -> Section:
         grid=grid,
         noise=laws.usual,
         first_seed=rows[0].seed,
+        quality=make_quality(board),
+    )
+
+
+def make_quality(board: Board) -> Quality:
+    """Read and draw the scores along a board's runs. Raises DataError where they were made differently."""
+    strands = read_strands(board)
+    courses = {track.name: track.course for strand in strands for track in strand.tracks}
+    if len({(course.metric, course.n) for course in courses.values()}) > 1:
+        found = ", ".join(sorted({course.metric for course in courses.values()}))
+        raise DataError(f"{board.dataset}: runs are scored by different protocols ({found}); run 'dvc repro'")
+    return Quality(
+        strands=strands,
+        charts=draw_courses(strands),
+        lines=course_lines(courses),
+        course=next(iter(courses.values())),
     )
 
 

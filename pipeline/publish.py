@@ -10,6 +10,7 @@ from gan.card import read_card, read_weights
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json
+from pipeline.course import read_course
 from pipeline.lineage import describe_run
 from pipeline.registry import Version, crown, find_version_of, publish
 from pipeline.runs import complete_run, ensure_run
@@ -48,13 +49,17 @@ def read_metrics(cell: Cell) -> dict[str, float]:
 def choose_champions(cells: Sequence[Cell], params: Params) -> dict[str, dict[str, Any]]:
     """Pick each data set's cell with the lowest FID of its averaged generator; ties go by key.
 
-    A run that diverged is never picked; a data set of none but such has no champion and no entry here.
+    Where the data set has a validation split, the FID is that of the run's last step against it: the split
+    that the final scores are of decides nothing then. A run that diverged is never picked; a data set of
+    none but such has no champion and no entry here.
     """
     chosen: dict[str, dict[str, Any]] = {}
     finished = [cell for cell in cells if read_card(cell.model).status == "finished"]
     for dataset in dict.fromkeys(cell.dataset for cell in finished):
         scored = [
-            (*_fid_of(cell, read_metrics(cell), params), cell) for cell in finished if cell.dataset == dataset
+            (*(_validation_fid(cell) or _fid_of(cell, read_metrics(cell), params)), cell)
+            for cell in finished
+            if cell.dataset == dataset
         ]
         names = {name for name, _, _ in scored}
         if len(names) > 1:
@@ -85,6 +90,12 @@ def crown_champions(client: MlflowClient, champions: Mapping[str, Mapping[str, A
         crown(client, dataset, find_version_of(client, str(chosen["model"]), str(chosen["weights_sha256"])))
         for dataset, chosen in champions.items()
     ]
+
+
+def _validation_fid(cell: Cell) -> tuple[str, float] | None:
+    """Name and value of the last step's FID against the validation split; None without one."""
+    course = read_course(cell)
+    return (course.metric, course.last.fid) if course.split == "validation" else None
 
 
 def _fid_of(cell: Cell, metrics: Mapping[str, float], params: Params) -> tuple[str, float]:

@@ -13,7 +13,7 @@ from gan.files import write_bytes, write_json
 from pipeline.figures import draw_figures
 from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
 from pipeline.markdown import report_markdown
-from pipeline.page import STRIP, NoiseLaws, make_sections, pictured_rows, render_page
+from pipeline.page import STRIP, NoiseLaws, Section, make_sections, pictured_rows, render_page
 from pipeline.pictures import Pixels, labelled_rows, read_samples
 from pipeline.readme import check_readme, readme_block, write_readme
 from pipeline.stage import Cell, run_stage, selected_cells
@@ -43,17 +43,18 @@ def write_report(params: Params) -> Path:
     sections = make_sections(boards, params)
     _write_folder(folder / "variants", {name: page.encode() for name, page in render_variants(sections)})
     write_bytes(folder / "report.md", report_markdown(boards).encode())
-    write_figures(folder / "figures", boards)
+    write_figures(folder / "figures", sections)
     page = folder / "index.html"
     write_bytes(page, render_page(sections, params).encode())
     return page
 
 
-def write_figures(folder: Path, boards: Sequence[Board]) -> None:
+def write_figures(folder: Path, sections: Sequence[Section]) -> None:
     """Write the figures for papers."""
     figures: dict[str, bytes] = {}
-    for board in boards:
-        figures |= draw_figures(board, pictured_rows(board))
+    for section in sections:
+        rows = [run.row for run in section.runs]
+        figures |= draw_figures(section.board, rows, section.quality.strands)
     _write_folder(folder, figures)
 
 
@@ -96,6 +97,8 @@ def check_artefacts(cells: Sequence[Cell]) -> None:
             cell.samples / "interpolation.npy": f"sample@{cell.key}",
             cell.samples / "nearest.npy": f"sample@{cell.key}",
             cell.samples / "nearest.json": f"sample@{cell.key}",
+            cell.trajectory / "scores.json": f"trajectory@{cell.key}",
+            cell.trajectory / "images.npy": f"trajectory@{cell.key}",
             cell.metrics: f"evaluate@{cell.key}",
             cell.protocol: f"evaluate@{cell.key}",
         }

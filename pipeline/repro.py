@@ -26,7 +26,7 @@ from pipeline import tracking
 from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 
 SHARED_STAGES = ["download", "convert", "contact", "evaluator", "reference", "code"]
-CELL_STAGES = ["train", "sample", "evaluate", "register"]
+CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]
 LOGS = Path("build/logs")
 # glibc gives large blocks back to the kernel and faults them in again at every step. Keeping them was
 # measured as 1.1 to 1.3 times as fast at 32 pixels in bfloat16; at 28 pixels in float32 six noisy pairs

@@ -67,6 +67,11 @@ class Cell:
         return Path("build/samples") / self.key
 
     @property
+    def trajectory(self) -> Path:
+        """Folder of the averaged generator's scores and images along the run."""
+        return Path("build/trajectory") / self.key
+
+    @property
     def metrics(self) -> Path:
         """Scores under their full names."""
         return Path("build/metrics") / f"{self.key}.json"

@@ -4,10 +4,11 @@ README and the page are both made from these strings, so that they can't differ.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pipeline.course import Course
 from pipeline.intervals import LEVEL, Rank
 from pipeline.leaderboard import (
     CLASSES,
@@ -408,6 +409,26 @@ def seed_lines(board: Board) -> list[SeedLine]:
     return lines
 
 
+class CourseLine(NamedTuple):
+    """What a run's snapshots score, as text: the last, and beside it the chosen one."""
+
+    name: str
+    last_step: str
+    last_fid: str
+    chosen_step: str
+    chosen_fid: str
+
+
+def course_lines(courses: Mapping[str, Course]) -> list[CourseLine]:
+    """Write the last and the chosen snapshot of each run, which are named by the keys."""
+    lines = []
+    for name, course in courses.items():
+        last, best = course.last, course.best
+        chosen = (f"{best.step:,}", fixed(best.fid, 1)) if best else ("–", "–")
+        lines.append(CourseLine(name, f"{last.step:,}", fixed(last.fid, 1), *chosen))
+    return lines
+
+
 def places(rank: Rank | None) -> str:
     """Write the places that a variant may hold: 2, or 1–3 where it is tied with others."""
     if rank is None:
@@ -430,9 +451,18 @@ def seed_note(board: Board) -> str:
     return (
         "Intervals: Student's t over training seeds, 95 %. Rank: the places that a variant may hold; those "
         "that share places are tied (Welch's t-test of the logarithms of FID, 5 %)."
-        f"{chance} Collapsed runs repeat one image or miss classes. The champion is the single run of lowest "
-        f"FID against the {board.protocol.split} split, chosen by the score that it is shown with: its score "
-        "is better than another run of the same variant would be expected to have."
+        f"{chance} Collapsed runs repeat one image or miss classes. {_champion_note(board)}"
+    )
+
+
+def _champion_note(board: Board) -> str:
+    split = board.rows[0].selected_on
+    chosen = f"The champion is the single run of lowest FID against the {split} split"
+    if split != board.protocol.split:
+        return f"{chosen}, so its score here is what another draw of its samples would be expected to have."
+    return (
+        f"{chosen}, chosen by the score that it is shown with: its score is better than another run of the "
+        "same variant would be expected to have."
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from gan.files import read_json
+from pipeline.course_charts import draw_courses
 from pipeline.curves import CHARTS, Chart, draw_charts, read_history, short_number
 from pipeline.departures import read_departures
 from pipeline.page import GRID, Run, Section, environment
@@ -26,7 +27,7 @@ from pipeline.pictures import (
 )
 from pipeline.published import Source, read_published
 from pipeline.stage import PARAMS
-from pipeline.table import MetricLine, SeedLine, metric_lines
+from pipeline.table import CourseLine, MetricLine, SeedLine, course_lines, metric_lines
 
 TRACKED = 4  # noise vectors followed along a run
 ANIMATED_SIDE = 200  # pixels of an animation, which holds as many images a side as fit; browsers enlarge it
@@ -48,11 +49,15 @@ class VariantPage:
     samples: str
     animation: str  # the same noise along the run
     still: str  # its last frame, for readers who want no motion
+    changing: str  # other noise in each frame
+    changing_still: str
     course: str
     course_steps: list[str]
     ways: str  # rows of images from one noise vector to another
     compared: str  # samples, and below each the training image nearest to it
     distances: list[str]
+    courses: list[Chart]  # this variant's scores along the run, among the others'
+    course_lines: list[CourseLine]
     charts: list[Chart]
     meanings: list[tuple[str, str]]  # title of a chart and what it shows
     metrics: list[MetricLine]
@@ -81,6 +86,10 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     steps = [int(path.stem) for path in previews]
     columns = min(8, max(2, ANIMATED_SIDE // (run.card.shape.width + GAP)))
     frames = [lay_out(picture[: columns * columns], columns) for picture in pictures]
+    strand = next(strand for strand in section.quality.strands if strand.holds(cell.key))
+    course = next(track.course for track in strand.tracks if track.key == cell.key)
+    drawn = read_samples(cell.trajectory / "images.npy")
+    others = [lay_out(images[: columns * columns], columns) for images in drawn]
     charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
     samples = read_samples(cell.samples / "averaged.npy", GRID)
     ways = read_samples(cell.samples / "interpolation.npy")
@@ -94,11 +103,15 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
         samples=data_uri(enlarge(lay_out(samples, columns=8))),
         animation=png_uri(animate(frames, [step / max(steps[-1], 1) for step in steps])),
         still=data_uri(frames[-1]),
+        changing=png_uri(animate(others, [point.step / max(course.last.step, 1) for point in course.points])),
+        changing_still=data_uri(others[-1]),
         course=data_uri(enlarge(along_the_run(pictures, TRACKED))),
         course_steps=[short_number(step) for step in steps],
         ways=data_uri(enlarge(lay_out(ways.reshape(-1, *ways.shape[2:]), columns=ways.shape[1]))),
         compared=data_uri(enlarge(lay_out(pairs, columns=len(nearest)), 3)),
         distances=[f"{distance:.0f}" for distance in distances],
+        courses=draw_courses(section.quality.strands, alone=strand.index),
+        course_lines=course_lines({track.name: track.course for track in strand.tracks}),
         charts=charts,
         meanings=_meanings(charts),
         metrics=metric_lines(section.board, run.row),

@@ -14,6 +14,7 @@ from gan.files import write_json
 from pipeline import tracking
 from pipeline.stage import Cell, find_recipe, parse_cell
 from pipeline.studies import replace_selection
+from tests.courses import write_course
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = ("mnist_tiny-gan-smoke-0", "mnist_tiny-gan-smoke-1")
@@ -68,6 +69,7 @@ def make_cell(params: Params) -> Callable[..., Cell]:
         weights_seed: int | None = None,
         fid: float = 40.0,
         diverged_at: int | None = None,
+        validation_fid: float | None = None,
     ) -> Cell:
         cell = parse_cell(key, params)
         _write_model(cell, params, cell.seed if weights_seed is None else weights_seed, diverged_at)
@@ -76,6 +78,8 @@ def make_cell(params: Params) -> Callable[..., Cell]:
         write_json(cell.run, {"run_id": None, "experiment": "gantry/mnist_tiny"})
         names = {"": fid, "_raw": fid * 1.5, "_floor": 4.0, "_ceiling": 9000.0}
         write_json(cell.metrics, {f"fid_mnistnet_1k_test{suffix}": value for suffix, value in names.items()})
+        split, value = ("train", fid) if validation_fid is None else ("validation", validation_fid)
+        write_course(cell, [(10, fid + 100), (STEPS, value)], split)
         return cell
 
     return make

@@ -14,6 +14,7 @@ from gan.errors import ConfigError, DataError
 from gan.files import read_json
 from pipeline import champion, publish, register, registry, tracking
 from pipeline.stage import Cell
+from tests.courses import write_course
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports
 
@@ -183,6 +184,18 @@ def test_a_new_champion_takes_the_alias(project: Path, params: Params, make_cell
 def test_equal_scores_crown_the_first_key(project: Path, params: Params, make_cell: MakeCell) -> None:
     cells = [make_cell(OTHER), make_cell(GAN)]
     assert publish.choose_champions(cells, params)["mnist_tiny"]["key"] == GAN
+
+
+def test_with_a_validation_split_the_champion_is_chosen_on_it_by_the_last_step(
+    params: Params, make_cell: MakeCell
+) -> None:
+    cells = [make_cell(GAN, fid=40.0, validation_fid=61.0), make_cell(OTHER, fid=50.0, validation_fid=60.0)]
+    chosen = publish.choose_champions(cells, params)["mnist_tiny"]
+    assert chosen["key"] == OTHER
+    assert (chosen["metric"], chosen["value"]) == ("fid_mnistnet_1k_validation", 60.0)
+
+    write_course(cells[0], [(10, 1.0), (20, 61.0)], "validation")  # its best step is not its last
+    assert publish.choose_champions(cells, params)["mnist_tiny"]["key"] == OTHER
 
 
 # ---- runs that diverged

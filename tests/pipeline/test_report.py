@@ -35,6 +35,7 @@ from pipeline.table import (
     summary,
     whole_percent,
 )
+from tests.courses import write_course
 
 ROOT = Path(__file__).parents[2]
 REPORT = Path("reports")
@@ -46,7 +47,9 @@ HASH = "0123456789abcdef" * 4
 def quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the figures out, which take a second a report, where a test is about something else."""
     if "figures" not in request.node.name:
-        monkeypatch.setattr(report, "draw_figures", lambda board, rows: {f"{board.dataset}.svg": b"drawn"})
+        monkeypatch.setattr(
+            report, "draw_figures", lambda board, rows, strands: {f"{board.dataset}.svg": b"drawn"}
+        )
 
 
 def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
@@ -101,7 +104,9 @@ def write_cell(
     write_card(cell.model, card)
     versions = {"python": "3.12.3", "torch": "2.14.1", "gantry": "0.1.0"}
     times = {"seconds": 90.0, "images_per_second": 1422.2, "device": "cpu", "cpu": "x86_64"}
+    times |= {"snapshot_seconds": {"0": 0.0, "2000": 45.0, "4000": 90.0}}
     write_json(cell.training, times | {"versions": versions, "started": "2026-01-01T00:00:00+00:00"})
+    write_course(cell, [(0, 8000.0), (2000, fid + 20.0), (4000, fid + 10.0)], "train", per_step=32)
     scores = {"fid": fid, "kid": fid / 1000, "classes": classes, "confident": 0.9}
     named = {f"{name}_mnistnet_200_test{end}": value for name, value in scores.items() for end in SUFFIXES}
     scale = {"fid": (5.0, 10000.0), "kid": (-0.001, 30.0), "classes": (10, 1), "confident": (0.99, 0.2)}
@@ -117,6 +122,7 @@ def write_cell(
     np.save(cell.samples / "nearest.npy", images[80:88])
     write_json(cell.samples / "nearest.json", {"numbers": [3] * 8, "distances": [41.4] * 8})
     write_previews(cell.model / "previews", images[:64])
+    np.save(cell.trajectory / "images.npy", images[:192].reshape(3, 64, 1, 28, 28))
     scalars = "loss/critic,loss/generator" + (",critic/wasserstein" if cell.variant == "wgan" else "")
     rows = [f"{step},{step * 32},1.0,2.0" + ",0.5" * ("wgan" == cell.variant) for step in (1000, 2000, 4000)]
     if diverged_at:
@@ -256,10 +262,12 @@ def test_every_missing_artefact_is_named_with_the_command_that_makes_it(params: 
     cell = selected_cells(params)[1]
     cell.metrics.unlink()
     (cell.samples / "averaged.npy").unlink()
+    (cell.trajectory / "scores.json").unlink()
     with pytest.raises(DataError) as caught:
         write_report(params)
     assert str(caught.value).splitlines() == [
         f"build/samples/{cell.key}/averaged.npy: no such file; run 'dvc repro sample@{cell.key}'",
+        f"build/trajectory/{cell.key}/scores.json: no such file; run 'dvc repro trajectory@{cell.key}'",
         f"build/metrics/{cell.key}.json: no such file; run 'dvc repro evaluate@{cell.key}'",
     ]
     assert not REPORT.exists()
@@ -375,6 +383,8 @@ def a_board(fids: dict[tuple[str, int], float], *, classes: int = 10, spread: fl
             diverged_at=None,
             images_seen=320,
             seconds=60.0,
+            selected_on="test",
+            chosen_step=None,
             spread=spread,
             weights_sha256=HASH,
             data_digest=HASH,
@@ -601,11 +611,74 @@ def test_readers_who_want_no_motion_get_the_last_frame(params: Params) -> None:
     assert f'<source media="(prefers-reduced-motion: reduce)" srcset="{address}">' in page_of("dcgan")
 
 
+def test_a_variants_page_animates_other_noise_in_each_frame(params: Params) -> None:
+    write_report(params)
+    images = np.load(selected_cells(params)[0].trajectory / "images.npy")
+    frames = [lay_out(picture[:36], columns=6) for picture in images]
+    assert png_uri(animate(frames, [0.0, 0.5, 1.0])) in page_of("dcgan")
+    assert f'srcset="{data_uri(frames[-1])}"' in page_of("dcgan")
+
+
+def test_without_a_validation_split_quality_along_the_run_is_shown_and_nothing_is_chosen(
+    params: Params,
+) -> None:
+    page = write_report(params).read_text()
+    assert page.count("Quality along the run</h2>") == 1
+    assert "1,000 samples against as many training images" in page
+    assert "no step is chosen" in page
+    assert "chosen step" not in page
+    assert '<td class="text pin name">dcgan</td><td>4,000</td><td>50.0</td></tr>' in page
+    assert page.count('<g class="strand') == 6  # two runs in three panels
+    assert "dcgan: 50.0 at the last step, 4,000." in page_of("dcgan")
+    assert page_of("dcgan").count('<g class="strand s1 dashed muted"') == 3
+    assert [(row["selected_on"], row["chosen_step"]) for row in read_rows()] == [("test", None)] * 2
+
+
+def test_with_a_validation_split_the_last_step_stands_beside_the_chosen_one(params: Params) -> None:
+    for cell in selected_cells(params):
+        write_course(cell, [(0, 8000.0), (2000, 41.0), (4000, 44.0)], "validation")
+    page = write_report(params).read_text()
+    line = "<td>4,000</td><td>44.0</td><td>2,000</td><td>41.0</td>"
+    assert page.count(line) == 2
+    assert page.count('<circle class="chosen"') == 6
+    assert "images of the validation split" in page and "no step is chosen" not in page
+    assert "dcgan: 44.0 at the last step, 4,000; 41.0 at the chosen one, 2,000." in page_of("dcgan")
+    assert [(row["selected_on"], row["chosen_step"]) for row in read_rows()] == [("validation", 2000)] * 2
+
+
+def test_the_note_on_the_champion_says_which_split_chose_it(params: Params) -> None:
+    seeds = select(params, ["dcgan"], [0, 1])
+    write_cell(selected_cells(seeds)[1], seeds, 45.0, 10)
+    assert "chosen by the score that it is shown with" in write_report(seeds).read_text()
+    for cell in selected_cells(seeds):
+        write_course(cell, [(0, 8000.0), (2000, 41.0), (4000, 44.0)], "validation")
+    page = write_report(seeds).read_text()
+    assert "of lowest FID against the validation split, so its score here" in page
+    assert "chosen by the score that it is shown with" not in page
+
+
+def test_runs_that_were_scored_by_different_protocols_share_no_axis(params: Params) -> None:
+    write_course(selected_cells(params)[0], [(4000, 44.0)], "validation")
+    with pytest.raises(DataError, match="mnist_tiny: runs are scored by different protocols"):
+        write_report(params)
+
+
+def test_a_snapshot_without_a_time_is_an_error_that_says_what_to_run(params: Params) -> None:
+    cell = selected_cells(params)[0]
+    write_course(cell, [(3000, 44.0)], "train")
+    with pytest.raises(
+        DataError, match=f"no time of the snapshot at step 3000; run 'dvc repro -f train@{cell.key}'"
+    ):
+        write_report(params)
+
+
 def test_figures_are_files_of_equal_bytes_that_name_no_day(params: Params) -> None:
     write_report(params)
     first = {path.name: path.read_bytes() for path in (REPORT / "figures").iterdir()}
     assert set(first) == {
-        f"mnist_tiny-{name}.{kind}" for name in ("leaderboard", "critics") for kind in ("png", "svg")
+        f"mnist_tiny-{name}.{kind}"
+        for name in ("leaderboard", "critics", "quality")
+        for kind in ("png", "svg")
     }
     write_report(params)
     assert {path.name: path.read_bytes() for path in (REPORT / "figures").iterdir()} == first
@@ -620,7 +693,7 @@ def test_figures_of_several_seeds_and_of_diverged_runs_are_drawn(params: Params)
         if cell.seed == 1:
             write_cell(cell, seeds, 4e4, 10, diverged_at=2500 if cell.variant == "wgan" else None)
     write_report(seeds)  # dcgan's interval reaches below zero, where a logarithmic axis ends
-    assert len(list((REPORT / "figures").iterdir())) == 4
+    assert len(list((REPORT / "figures").iterdir())) == 6
 
 
 def test_the_report_for_a_pull_request_has_the_tables_and_names_no_file(params: Params) -> None:

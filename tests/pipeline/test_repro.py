@@ -92,7 +92,11 @@ def make(root, **environment):
 
 
 def chain(*cells):
-    return {f"{stage} {cell}" for stage in ("train", "sample", "evaluate", "register") for cell in cells}
+    return {
+        f"{stage} {cell}"
+        for stage in ("train", "trajectory", "sample", "evaluate", "register")
+        for cell in cells
+    }
 
 
 GAN, WGAN = "mnist_tiny-gan-quick-0", "mnist_tiny-wgan-quick-0"

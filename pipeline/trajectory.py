@@ -1,0 +1,111 @@
+"""Stage `trajectory`: the averaged generator along a run, scored, and drawn from noise that changes.
+
+Each snapshot is scored by the data set's own evaluator against the validation split, or against
+training images where the set has none: never against the split that the final scores are of. A step is
+chosen, by the lowest FID, on a validation split only; training images would reward memorising them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gan.config import Params
+from gan.data.image_store import ImageStore, read_manifest
+from gan.errors import DataError
+from gan.extractors import Extractor, load_extractor
+from gan.files import replaced_atomically, write_json
+from gan.generator import draw_images, load_snapshot, snapshot_steps
+from gan.metrics import FeatureStats, classes_covered, frechet_distance, metric_name
+from gan.mnistnet import CLASSES
+from gan.neighbours import neighbourhoods
+from gan.randomness import derive_seed
+from pipeline.curves import read_history
+from pipeline.stage import Cell, parse_cell, run_stage
+
+PICTURED = 64  # images of each snapshot from noise of its own
+
+
+def main(params: Params, key: str) -> None:
+    """Write build/trajectory/KEY/scores.json and images.npy.
+
+    scores.json: one entry of `points` for each snapshot, scores under their full names, and `chosen`, a
+    step or nothing. images.npy: uint8 (snapshots, 64, C, H, W), each snapshot from noise of its own.
+    Raises DataError for a model without snapshots.
+    """
+    cell = parse_cell(key, params)
+    torch.set_num_threads(params.train.num_threads)
+    extractor = load_extractor(cell.evaluator, params.datasets[cell.dataset].shape)
+    split = selection_split(cell)
+    store = ImageStore(cell.store, split)
+    n = min(params.trajectory.samples, len(store))
+    drawn = np.random.default_rng(derive_seed("trajectory", "reference")).choice(len(store), n, replace=False)
+    reference = extractor.extract(store.read(np.sort(drawn))).features
+    steps = snapshot_steps(cell.model)
+    if not steps:
+        raise DataError(f"{cell.model}: no snapshots; run 'dvc repro -f train@{cell.key}'")
+    names: dict[str, str] = {}
+    points, pictures = [], []
+    for step, seen in zip(steps, images_seen(cell, steps), strict=True):
+        generator, card = load_snapshot(cell.model, step)
+        images = draw_images(generator, card, n, derive_seed("trajectory"))
+        scores = score_snapshot(extractor, images.numpy(), reference)
+        names = {metric: metric_name(metric, extractor.name, n, split) for metric in scores}
+        named = {names[metric]: value for metric, value in scores.items()}
+        points.append({"step": step, "images_seen": seen, **named})
+        pictures.append(draw_images(generator, card, PICTURED, derive_seed("trajectory", step)).numpy())
+    found = {
+        "split": split,
+        "n": n,
+        "data_digest": store.digest,
+        "extractor": extractor.name,
+        "extractor_sha256": extractor.sha256,
+        "metrics": names,
+        "chosen": choose(points, names["fid"]) if split == "validation" else None,
+        "points": points,
+    }
+    write_json(cell.trajectory / "scores.json", found)
+    with replaced_atomically(cell.trajectory / "images.npy") as path, path.open("wb") as stream:
+        np.save(stream, np.stack(pictures))
+
+
+def selection_split(cell: Cell) -> str:
+    """Split that a run may be looked at along the way: validation where there is one, else train."""
+    return "validation" if "validation" in read_manifest(cell.store).splits else "train"
+
+
+def choose(points: Sequence[dict[str, Any]], metric: str) -> int:
+    """Step of the lowest score; the later one of two that are equal."""
+    return int(min(points, key=lambda point: (point[metric], -point["step"]))["step"])
+
+
+def score_snapshot(
+    extractor: Extractor, images: NDArray[np.uint8], reference: NDArray[np.floating[Any]]
+) -> dict[str, float]:
+    """Score images (N, C, H, W) against features (N, D) of the reference; classes if each image has one."""
+    found = extractor.extract(images)
+    near = neighbourhoods(found.features, reference)
+    scores = {
+        "fid": frechet_distance(FeatureStats.of(found.features), FeatureStats.of(reference)),
+        "precision": near.precision,
+        "recall": near.recall,
+    }
+    if found.probabilities is not None and found.probabilities.shape[1:] == (CLASSES,):
+        scores["classes"] = classes_covered(found.probabilities)
+    return scores
+
+
+def images_seen(cell: Cell, steps: Sequence[int]) -> list[int]:
+    """Images that the critic had seen by each of these steps, by the run's history.
+
+    Between two rows of it they grow evenly; a snapshot stands on a row where one has been logged.
+    """
+    history = read_history(cell.model / "history.csv", cell.key)
+    known, seen = (np.concatenate([[0.0], history[name]]) for name in ("step", "images_seen"))
+    return [round(float(value)) for value in np.interp(steps, known, seen)]
+
+
+if __name__ == "__main__":
+    run_stage(main)
