@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pipeline.convert
+import pipeline.download
 import pipeline.evaluate
 import pipeline.evaluator
 import pipeline.reference
@@ -17,14 +20,17 @@ from gan.config import load_params
 from gan.contract import ImageShape
 from gan.data.image_store import NO_LABEL, ImageStore, Record, write_store
 from gan.errors import ConfigError, DataError
+from gan.extractors import load_extractor
 from gan.files import read_json, sha256_of, write_json
 from gan.metrics import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
+from gan.modes import stacked_modes
 from pipeline.protocol import read_protocol
 
 KEY = "mnist_tiny-dcgan-smoke-0"
 SCORES = FEATURE_METRICS + IMAGE_METRICS
 SAMPLES = 130  # just above the evaluator's 128 features
-PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+ROOT = Path(__file__).parents[2]
+PARAMS = load_params(ROOT / "params.yaml")
 
 
 def with_evaluation(samples=SAMPLES, reference="test"):
@@ -265,6 +271,28 @@ def test_stacked_digits_are_scored_by_their_modes(tmp_path, monkeypatch):
     assert card["uniform"]["modes"] == pytest.approx(1000 * (1 - 0.999**n), rel=1e-9)
     evaluator = read_json(Path("build/evaluators/stacked_mnist/card.json"))
     assert (evaluator["features"], evaluator["classes"]) == (384, 10)
+
+
+@pytest.mark.slow  # about ten minutes of one core
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif("GANTRY_MIRROR" not in os.environ, reason="needs MNIST: a mirror in GANTRY_MIRROR")
+def test_real_stacked_digits_have_every_mode_and_the_divergence_of_their_classes(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    shutil.copy(ROOT / "data/manifest.yaml", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for stage in (pipeline.download, pipeline.convert, pipeline.evaluator):
+        stage.main(PARAMS, "stacked_mnist")
+    folder = Path("build/evaluators/stacked_mnist")
+    assert 0.992 <= read_json(folder / "card.json")["accuracy"] < 1
+
+    store = ImageStore(Path("data/lmdb/stacked_mnist.lmdb"), "test")
+    extractor = load_extractor(folder, store.image)
+    portions = np.array_split(np.arange(26_000), 10)
+    found = stacked_modes(
+        np.concatenate([extractor.extract(store.read(part)).probabilities for part in portions])
+    )
+    assert found.modes == 1000
+    assert found.mode_kl == pytest.approx(0.0235, abs=0.003)
 
 
 def test_a_stack_of_digits_is_three_that_are_named_alone_and_trained_on_once(tmp_path, monkeypatch):
