@@ -4,6 +4,8 @@ Both axes are logarithmic: a FID falls by factors, and budgets differ by factors
 a snapshot from before the first step, stands at the left edge.
 """
 
+import csv
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,6 +99,19 @@ def read_strands(board: Board) -> list[Strand]:
         name = f"{standing.variant} · {standing.budget}" if several_budgets else standing.variant
         strands.append(Strand(name, index, tracks))
     return strands
+
+
+def courses_as_csv(strands: Sequence[Strand]) -> str:
+    """Every snapshot of every run, one a row: what `dvc plots` draws."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "step", "images_seen", "seconds", "fid", "split", "chosen"])
+    for track in (track for strand in strands for track in strand.tracks):
+        course = track.course
+        for point, seconds in zip(course.points, track.seconds, strict=True):
+            numbers = [point.step, point.images_seen, seconds, point.fid]
+            writer.writerow([track.key, *numbers, course.split, point.step == course.chosen])
+    return text.getvalue()
 
 
 def draw_courses(strands: Sequence[Strand], alone: int | None = None) -> list[Chart]:

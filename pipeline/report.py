@@ -10,6 +10,7 @@ from pathlib import Path
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import write_bytes, write_json
+from pipeline.course_charts import courses_as_csv
 from pipeline.figures import draw_figures
 from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
 from pipeline.markdown import report_markdown
@@ -43,6 +44,8 @@ def write_report(params: Params) -> Path:
     sections = make_sections(boards, params)
     _write_folder(folder / "variants", {name: page.encode() for name, page in render_variants(sections)})
     write_bytes(folder / "report.md", report_markdown(boards).encode())
+    strands = [strand for section in sections for strand in section.quality.strands]
+    write_bytes(folder / "courses.csv", courses_as_csv(strands).encode())
     write_figures(folder / "figures", sections)
     page = folder / "index.html"
     write_bytes(page, render_page(sections, params).encode())

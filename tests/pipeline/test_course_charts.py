@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pipeline.course import Course, Point
-from pipeline.course_charts import Strand, Track, draw_courses, log_ticks
+from pipeline.course_charts import Strand, Track, courses_as_csv, draw_courses, log_ticks
 
 # Both axes go from 10 to 1000: the middle of each is at 100.
 POINTS = [Point(0, 0, 1000.0), Point(10, 10, 100.0), Point(100, 100, 10.0), Point(1000, 1000, 31.6227766)]
@@ -121,3 +121,12 @@ def test_ticks_are_round_and_few(low, high, expected):
 def test_a_run_of_one_snapshot_is_drawn(fid):
     root = drawn([Strand("gan", 0, [track([Point(1, 1, fid)])])])
     assert ends(root)[0][0] == 54.0
+
+
+def test_the_table_of_courses_has_a_row_for_each_snapshot():
+    lines = courses_as_csv([Strand("gan", 0, [track(POINTS[:2], chosen=10)])]).splitlines()
+    assert lines[0] == "run,step,images_seen,seconds,fid,split,chosen"
+    assert lines[1:] == [
+        "digits-gan-quick-0,0,0,0.3,1000.0,validation,False",
+        "digits-gan-quick-0,10,10,10.0,100.0,validation,True",
+    ]
