@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity.feature_extractor_inceptionv3 as inceptionv3
+from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from gan.contract import ImageShape
+from gan.data.digits import read_digits
 from gan.data.download import read_manifest
 from gan.errors import ConfigError, DataError
 from gan.extractors import Digits, Inception, extractor_name, load_extractor
 from gan.files import write_json
+from gan.metrics import FeatureStats, frechet_distance, inception_score, kernel_distance
 from gan.mnistnet import extract, new_mnistnet, save_mnistnet
+from gan.neighbours import neighbourhoods
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -94,6 +98,52 @@ def test_inceptions_features_are_those_of_torch_fidelitys_own_pipeline(untrained
     np.testing.assert_allclose(found.features, theirs["2048"], rtol=1e-4, atol=1e-5)
     probabilities = theirs["logits_unbiased"].softmax(1)
     np.testing.assert_allclose(found.probabilities, probabilities, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_scores_of_two_sets_of_digits_are_torch_fidelitys_with_the_same_inception(untrained_inception):
+    chosen = np.arange(1000) * 77 % 5000  # the file is sorted by class
+    digits = read_digits(ROOT / "data/mnist_tiny", "").images[chosen].reshape(-1, 1, 28, 28)
+    fake, real = digits[:500, :, ::-1].copy(), digits[500:]  # upside down, so that they differ
+    extractor = Inception(untrained_inception)
+    ours = [extractor.extract(images) for images in (fake, real)]
+    net = inceptionv3.FeatureExtractorInceptionV3(
+        "theirs", ["2048", "logits_unbiased"], feature_extractor_weights_path=io.BytesIO(untrained_inception)
+    )
+    theirs = [
+        get_featuresdict_from_dataset(
+            Listed(list(torch.from_numpy(np.repeat(images, 3, axis=1)))), net, 50, False, True, False
+        )
+        for images in (fake, real)
+    ]
+
+    stats = [metric_fid.fid_features_to_statistics(found["2048"]) for found in theirs]
+    fid = metric_fid.fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
+    kid = metric_kid.kid_features_to_metric(
+        *(found["2048"].double() for found in theirs),
+        kid_subsets=1,
+        kid_subset_size=500,
+        kid_kernel="poly",
+        kid_kernel_poly_degree=3,
+        kid_kernel_poly_gamma=None,
+        kid_kernel_poly_coef0=1,
+        rng_seed=0,
+        verbose=False,
+    )["kernel_inception_distance_mean"]
+    isc = metric_isc.isc_features_to_metric(theirs[0]["logits_unbiased"], splits=10, shuffle=False)
+    precision, recall = metric_prc.calculate_precision_recall_full(
+        *(found["2048"].double() for found in theirs), neighborhood=3
+    )
+
+    features = [found.features for found in ours]
+    near = neighbourhoods(*features)
+    assert fid > 0 and kid > 0
+    assert frechet_distance(*map(FeatureStats.of, features)) == pytest.approx(fid, rel=1e-3)
+    assert kernel_distance(*features, subsets=1, size=500).mean == pytest.approx(kid, rel=1e-3)
+    score = inception_score(ours[0].probabilities.astype(np.float64), shuffle=False)
+    assert score == pytest.approx(isc["inception_score_mean"], rel=1e-3)
+    assert (near.precision, near.recall) == pytest.approx((precision, recall), rel=1e-3)
 
 
 class Listed(torch.utils.data.Dataset):
