@@ -38,7 +38,7 @@ class SelectParams(StrictModel):
     budgets: Annotated[list[Budget], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     report: Annotated[str, Field(pattern=r"^reports(/[a-z0-9_]+)?$")]
-    claims: list[Name] = []  # folders of reports/ that get the verdicts on the ancestors' claims
+    claims: Annotated[list[Name], Field(max_length=1)] = []  # folder of reports/ for verdicts on claims
 
 
 class EvaluatorParams(StrictModel):

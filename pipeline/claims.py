@@ -21,7 +21,7 @@ from gan.contract import StrictModel
 from gan.errors import ConfigError
 from gan.files import read_json
 from pipeline.claim_tests import Finding, Test, Verdict, combined
-from pipeline.evidence import Evidence, trajectory_of
+from pipeline.evidence import Evidence, scores_along
 from pipeline.stage import Cell, find_recipe
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
@@ -70,7 +70,7 @@ class Claim(StrictModel):
         found: dict[Path, Cell] = {}
         for cell in self.runs:
             needed = [cell.model / "history.csv", cell.training, cell.metrics]
-            needed += [trajectory_of(cell)] if cell.variant in along else []
+            needed += [scores_along(cell)] if cell.variant in along else []
             found |= {path: cell for path in needed if not path.is_file()}
         return found
 
@@ -148,7 +148,7 @@ def _lacking(claim: Claim, missing: Mapping[Path, Cell], minutes: float) -> str:
     cells = dict.fromkeys(missing.values())
     path, cell = next(iter(missing.items()))
     names = ", ".join(dict.fromkeys(cell.variant for cell in cells))
-    stage = {"metrics": "evaluate", "trajectory": "trajectory"}.get(path.parent.name, "train")
+    stage = {cell.metrics: "evaluate", scores_along(cell): "trajectory"}.get(path, "train")
     return (
         f"{len(cells)} of {len(claim.runs)} cells ({names}), about {minutes:.0f} minutes of one core: run "
         f"'gantry claims {claim.id} --budget {math.ceil(minutes)}', or 'dvc repro {stage}@{cell.key}' and "

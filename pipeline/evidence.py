@@ -53,7 +53,7 @@ class Evidence:
 
     def points(self, cell: Cell, metric: str) -> tuple[Floats, Floats, Floats]:
         """Steps, images seen and scores along a run, (P,) each."""
-        path = trajectory_of(cell)
+        path = scores_along(cell)
         points = self._read(path)["points"]
         if not points:
             raise DataError(f"{path}: no points")
@@ -83,9 +83,9 @@ class Evidence:
         return steps, images, np.asarray(smooth(values, WINDOW), np.float64)
 
 
-def trajectory_of(cell: Cell) -> Path:
-    """Scores along a run."""
-    return Path("build/trajectory") / f"{cell.key}.json"
+def scores_along(cell: Cell) -> Path:
+    """File of the scores along a run."""
+    return cell.trajectory / "scores.json"
 
 
 def find_score(scores: Mapping[str, Any], metric: str, where: str, suffix: str = "") -> float:

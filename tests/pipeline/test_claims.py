@@ -16,7 +16,7 @@ from gan.errors import ConfigError
 from gan.files import write_json
 from pipeline.claim_tests import Test, combined, decide, spoken
 from pipeline.claims import Claim, find_claim, judge, minutes_of, read_claims
-from pipeline.evidence import Evidence, find_score, trajectory_of
+from pipeline.evidence import Evidence, find_score, scores_along
 from pipeline.stage import Cell
 from pipeline.statistics import Effect
 from pipeline.studies import read_study
@@ -66,10 +66,11 @@ def leave(
     write_json(cell.metrics, named | {"fid_mnistnet_1k_test_ceiling": 1000.0})
     write_json(cell.training, {"seconds": seconds, "steps": 10 * rows})
     points = [
-        {"step": 10 * n, "images_seen": 640 * n, "fid_mnistnet_1k_test": fid, "recall_mnistnet_1k_test": 0.9}
+        {"step": 10 * n, "images_seen": 640 * n}
+        | {"fid_mnistnet_1k_train": fid, "recall_mnistnet_1k_train": 0.9}
         for n, fid in enumerate(along or [100.0, 50.0, 40.0], start=1)
     ]
-    write_json(trajectory_of(cell), {"split": "test", "n": 1000, "points": points})
+    write_json(scores_along(cell), {"split": "train", "n": 1000, "points": points})
 
 
 def verdict_of(claim: Claim) -> str:
@@ -120,7 +121,7 @@ def test_one_missing_file_is_enough_to_be_not_run_here() -> None:
     for seed in range(3):
         leave("wgan_k4", seed, curves={"critic/wasserstein": [3.0, 2.0, 1.0]})
     assert verdict_of(claim) != "not run here"
-    trajectory_of(claim.runs[2]).unlink()
+    scores_along(claim.runs[2]).unlink()
     found = judge(claim, PARAMS)
     assert found.verdict == "not run here"
     assert "1 of 3 cells" in found.needs and "dvc repro trajectory@mnist_tiny-wgan_k4-quick-2" in found.needs
