@@ -4,10 +4,8 @@ Reads the cells that the claims name, whichever of them are here, and never a di
 for it by `select.claims`, which names the folder of reports/; most studies don't.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from gan.config import Params
 from gan.files import write_bytes, write_json
@@ -17,7 +15,7 @@ from pipeline.page import environment
 from pipeline.stage import run_stage
 from pipeline.table import significant
 
-MEANINGS = {
+MEANINGS: dict[Verdict, str] = {
     "confirmed": "the whole interval lies where the claim says",
     "refuted": "the whole interval lies elsewhere",
     "inconclusive": "the interval lies across the threshold, or the runs can't tell",
@@ -40,10 +38,9 @@ def write_verdicts(folder: Path, params: Params) -> Path:
     return page
 
 
-def counts(judgements: Sequence[Judgement]) -> dict[Verdict, int]:
-    """How many claims have each verdict."""
-    found = Counter(judgement.verdict for judgement in judgements)
-    return {verdict: found[verdict] for verdict in get_args(Verdict)}
+def grouped(judgements: Sequence[Judgement]) -> dict[Verdict, list[Judgement]]:
+    """Claims by their verdict, each verdict once, in the order of MEANINGS."""
+    return {verdict: [found for found in judgements if found.verdict == verdict] for verdict in MEANINGS}
 
 
 def effect_text(finding: Finding) -> str:
@@ -63,7 +60,7 @@ def verdicts_page(judgements: Sequence[Judgement]) -> str:
     template = environment().get_template("claims.html.j2")
     return template.render(
         judgements=judgements,
-        counts=counts(judgements),
+        groups=grouped(judgements),
         meanings=MEANINGS,
         effect_text=effect_text,
         where=where,
@@ -93,7 +90,7 @@ def verdicts_markdown(judgements: Sequence[Judgement]) -> str:
 
 def counts_text(judgements: Sequence[Judgement]) -> str:
     """Such as "46 claims: 3 confirmed, 1 refuted, 2 inconclusive, 40 not run here."."""
-    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts(judgements).items())
+    parts = ", ".join(f"{len(group)} {verdict}" for verdict, group in grouped(judgements).items())
     return f"{len(judgements)} claims: {parts}."
 
 

@@ -13,8 +13,8 @@ from pipeline.claim_tests import Finding
 from pipeline.claims import Claim, Judgement, read_claims
 from pipeline.statistics import Effect
 from pipeline.verdicts import (
-    counts,
     effect_text,
+    grouped,
     verdict_lines,
     verdict_rows,
     verdicts_markdown,
@@ -60,7 +60,13 @@ JUDGEMENTS = [
 
 
 def test_verdicts_are_counted_and_the_counts_stand_on_top_of_page_and_table() -> None:
-    assert counts(JUDGEMENTS) == {"confirmed": 1, "refuted": 1, "inconclusive": 1, "not run here": 2}
+    found = {verdict: [j.claim.id for j in group] for verdict, group in grouped(JUDGEMENTS).items()}
+    assert found == {
+        "confirmed": ["K1"],
+        "refuted": ["K2"],
+        "inconclusive": ["K3"],
+        "not run here": ["D1", "K4"],
+    }
     lead = "1 confirmed, 1 refuted, 1 inconclusive, 2 not run here."
     page, table = verdicts_page(JUDGEMENTS), verdicts_markdown(JUDGEMENTS)
     assert page.index(lead) < page.index("<h2>") and "<h1>5 claims" in page
