@@ -14,7 +14,7 @@ from gan import distributed
 from tests import rank_program
 
 ROOT = Path(__file__).parents[1]
-ROSTER = [name for name in rank_program.RECIPES if not name.endswith(("_paper", "_seed", "_as_coded"))]
+ROSTER = [name for name, recipe in rank_program.RECIPES.items() if recipe.profile == "tuned"]
 
 
 @pytest.fixture(scope="module")
