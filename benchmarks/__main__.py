@@ -14,14 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.limit import KINDS
+from benchmarks.peers import measure_peers
 from benchmarks.step import Case, read_params
 from benchmarks.turns import Contender, Record, records_of
+from benchmarks.whole import measure_whole
 from pipeline.repro import ALLOCATOR
 
 FOLDER = Path(__file__).parent
@@ -51,6 +53,14 @@ def step_cases(*, quick: bool) -> list[Case]:
 def measure_steps(quick: bool) -> Iterator[Record]:
     """Images a second that the critic sees in training, on one thread; and the share of the limit."""
     seconds, rounds = (0.2, 1) if quick else (1.0, 5)
+    for case, loops, limit in _started(step_cases(quick=quick)):
+        yield from measure_case(
+            case, loops, limit, seconds, rounds if case.variant in TEXTBOOK else min(3, rounds)
+        )
+
+
+def _started(cases: list[Case]) -> Iterator[tuple[Case, dict[str, Contender], Contender]]:
+    """Start the loops and what measures the limit, and hand them out with each case in turn."""
     with ExitStack() as stack:
         loops = {
             # Gantry's is run as `make repro` runs it, the textbook's as a person would.
@@ -60,10 +70,8 @@ def measure_steps(quick: bool) -> Iterator[Record]:
             for loop in LOOPS
         }
         limit = stack.enter_context(Contender(["-m", "benchmarks.limit"]))
-        for case in step_cases(quick=quick):
-            yield from measure_case(
-                case, loops, limit, seconds, rounds if case.variant in TEXTBOOK else min(3, rounds)
-            )
+        for case in cases:
+            yield case, loops, limit
 
 
 def measure_case(
@@ -151,9 +159,12 @@ def measure_data(quick: bool) -> Iterator[Record]:
 PARTS: dict[str, Callable[[bool], Iterator[Record]]] = {
     "limit": measure_limit,
     "step": measure_steps,
+    "peers": measure_peers,
     "start": measure_start,
     "data": measure_data,
+    "whole": measure_whole,
 }
+TOLERANCE = 0.15  # share of a ratio that may be lost to chance
 
 
 def as_table(records: list[Record]) -> str:
@@ -162,7 +173,8 @@ def as_table(records: list[Record]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Compare ratios, not values, between machines.",
+        "Written by `make bench`. Compare ratios, not values, between machines. A ratio is how many times as "
+        "fast as the baseline a contender is.",
         "",
         *(f"Machine: {name}." for name in machines),
         "",
@@ -200,12 +212,62 @@ def measure(parts: list[str], *, quick: bool) -> list[Record]:
     return measured
 
 
+def measure_check() -> Iterator[Record]:
+    """The train steps that have a textbook loop beside them, at 28 and 32 pixels: about two minutes."""
+    cases = [case for case in step_cases(quick=False) if case.variant in TEXTBOOK and case.side < 64]
+    for case, loops, limit in _started(cases):
+        yield from measure_case(case, loops, limit, 1.0, 5)
+
+
+def lost(committed: Sequence[Record], fresh: Sequence[Record]) -> list[str]:
+    """Say which of the fresh ratios of Gantry's are more than TOLERANCE below the committed ones.
+
+    Only cases with another baseline than Gantry are compared. Raises ValueError where none is.
+    """
+    known = {
+        (record["part"], record["case"], record["contender"]): record["ratio"]
+        for record in committed
+        if record["ratio"] is not None and record["contender"] != record["baseline"]
+    }
+    faults, compared = [], 0
+    for record in fresh:
+        before = known.get((record["part"], record["case"], record["contender"]))
+        if before is None or not record["contender"].startswith("gantry") or record["ratio"] is None:
+            continue
+        compared += 1
+        if record["ratio"] < (1 - TOLERANCE) * before:
+            faults.append(
+                f"{record['part']}, {record['case']}, {record['contender']}: {record['ratio']:.3g} times "
+                f"{record['baseline']}, it was {before:.3g}"
+            )
+    if not compared:
+        raise ValueError("no case has a committed ratio to compare with")
+    return faults
+
+
+def check() -> None:
+    """Measure again what is quick to measure; exit with 1, naming each case, where a ratio got worse."""
+    committed = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+    fresh = []
+    for record in measure_check():
+        fresh.append(record)
+        print(table_row(record), flush=True)
+    faults = lost(committed, fresh)
+    if faults:
+        raise SystemExit("\n".join(["slower than committed by more than 15 %:", *faults]))
+    print("no ratio is more than 15 % below the committed one")
+
+
 def main() -> None:
     """Measure the parts that are named, or all; records of the other parts stay as they are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round: a check that it runs")
+    parser.add_argument("--check", action="store_true", help="compare ratios with the committed ones")
     given = parser.parse_args()
+    if given.check:
+        check()
+        return
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

@@ -31,7 +31,7 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
         raise ValueError(f"the textbook loop trains {', '.join(KINDS)}, not {method.kind}")
     generator, critic = state.gan.generator, state.gan.critic
     for network in (generator, critic):
-        _use_torchs_layers(network)
+        use_torchs_layers(network)
     critic_optimizer = _adam(method, critic, method.critic_optimizer)
     generator_optimizer = _adam(method, generator, method.generator_optimizer)
     averaged = {name: weight.detach().clone() for name, weight in generator.named_parameters()}
@@ -57,7 +57,7 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
         yield {"loss/critic": critic_loss.item(), "loss/generator": generator_loss.item()}
 
 
-def _use_torchs_layers(network: nn.Module) -> None:
+def use_torchs_layers(network: nn.Module) -> None:
     """Put torch's layers in the place of those that Gantry has for speed; the weights stay."""
     for module in network.modules():
         if isinstance(module, ImageConv2d):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import plain
-from benchmarks.__main__ import as_table
+from benchmarks.__main__ import as_table, lost
 from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state
 from benchmarks.turns import Contender, records_of
 from gan.config import load_params
@@ -99,3 +99,21 @@ def test_every_loop_trains_on_a_gpu(loop):
 
     assert training.run(0.0)["images"] == 8
     assert training.state.device.type == "cuda"
+
+
+def ratio_of(contender, ratio, case="dcgan"):
+    return {"part": "train step", "case": case, "contender": contender, "baseline": "plain", "ratio": ratio}
+
+
+def test_a_ratio_that_lost_more_than_15_percent_is_named():
+    committed = [ratio_of("gantry, fp32", 2.0), ratio_of("gantry, bf16", 2.0), ratio_of("plain", 1.0)]
+    fresh = [ratio_of("gantry, fp32", 1.69), ratio_of("gantry, bf16", 1.71), ratio_of("plain", 0.1)]
+
+    assert lost(committed, fresh) == ["train step, dcgan, gantry, fp32: 1.69 times plain, it was 2"]
+
+
+def test_a_check_that_compares_nothing_is_an_error():
+    with pytest.raises(ValueError, match="no case has a committed ratio"):
+        lost([ratio_of("gantry, fp32", None)], [ratio_of("gantry, fp32", 1.0)])
+    with pytest.raises(ValueError, match="no case has a committed ratio"):
+        lost([ratio_of("gantry, fp32", 2.0)], [ratio_of("gantry, fp32", 1.0, "lsgan")])
