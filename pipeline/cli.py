@@ -335,6 +335,50 @@ def report(open_: bool, readme: bool, check_: bool) -> None:
             click.launch(page.resolve().as_uri())
 
 
+@main.command()
+@click.argument("name", metavar="[ID]", required=False)
+@click.option(
+    "--budget",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0, min_open=True),
+    help="First run what is lacking, whole claims, as far as it is estimated to fit; of one core.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def claims(name: str | None, budget: float | None, as_json: bool) -> None:
+    """Give verdicts on what the ancestors say.
+
+    Each claim is confirmed, refuted, inconclusive, or not run here; one in full by its ID.
+
+    \b
+    gantry claims
+    gantry claims K4
+    gantry claims K4 --budget 15
+    """  # noqa: D301
+    from pipeline.claims import find_claim, judge, read_claims
+    from pipeline.verdicts import counts_text, verdict_lines, verdict_rows
+
+    params = load_params(PARAMS)
+    all_ = read_claims()
+    asked = all_ if name is None else [find_claim(name, all_)]
+    if budget is not None:
+        from pipeline.claim_runs import run_lacking
+
+        ran = run_lacking(asked, params, budget)
+        click.echo(
+            f"{_count(len(ran), 'cell')} run" if ran else "no cell is lacking that can be run", err=True
+        )
+    found = [judge(claim, params) for claim in asked]
+    if as_json:
+        verdicts = [judgement.as_dict() for judgement in found]
+        _print_json(verdicts if name is None else verdicts[0])
+    elif name is None:
+        _print_table(("claim", "verdict", "effect (95 % interval)", "what is said"), verdict_rows(found))
+        click.echo(counts_text(found), err=True)
+    else:
+        for line in verdict_lines(found[0]):
+            click.echo(line)
+
+
 def _count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 

@@ -28,6 +28,7 @@ from pipeline.stage import PARAMS, Cell, report_error, selected_cells
 SHARED_STAGES = ["download", "convert", "contact", "evaluator", "reference", "code"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]
 LOGS = Path("build/logs")
+STDERR = 2  # file descriptor: what the stages say is no answer, which may be JSON
 # glibc gives large blocks back to the kernel and faults them in again at every step. Keeping them was
 # measured as 1.1 to 1.3 times as fast at 32 pixels in bfloat16; at 28 pixels in float32 six noisy pairs
 # gave 0.95 to 1.27. The results don't depend on it; other allocators don't read it.
@@ -51,15 +52,20 @@ class Progress:
 
 def main() -> None:
     """Run the study, JOBS cells at a time (default: as many as there are cores)."""
+    try:
+        code = repro(jobs=prepare_environment())
+    except (ConfigError, OSError) as error:
+        code = report_error(error)
+    raise SystemExit(code)
+
+
+def prepare_environment() -> int:
+    """Set what the stages inherit, and return how many cells are to run at a time."""
     # dvc.yaml says `python`: let it be this one, in an activated environment or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
-    try:
-        code = repro(jobs=int(os.environ.get("JOBS") or os.cpu_count() or 1))
-    except (ConfigError, OSError) as error:
-        code = report_error(error)
-    raise SystemExit(code)
+    return int(os.environ.get("JOBS") or os.cpu_count() or 1)
 
 
 def repro(jobs: int) -> int:
@@ -71,26 +77,32 @@ def repro(jobs: int) -> int:
     if not stale_stages():
         print("nothing to do: every stage of the selected study is up to date")
         return say_where(params.select.report)
+    if not run_stale(cells, jobs, console):
+        return 1
+    if (final := subprocess.run(dvc("repro"), check=False)).returncode != 0:
+        return final.returncode
+    print(f"\ndone in {time.monotonic() - began:.0f} s")
+    return say_where(params.select.report)
+
+
+def run_stale(cells: list[Cell], jobs: int, console: Console) -> bool:
+    """Bring selected cells and what they share up to date; False where a stage failed, which is then said."""
     console.print(f"{len(cells)} cells, {jobs} at a time; logs in {LOGS}/")
     with console.status("preparing the MLflow database"):
         tracking.prepare_database()
-    if subprocess.run([*dvc("repro"), *SHARED_STAGES], check=False).returncode != 0:
+    shared = subprocess.run([*dvc("repro"), *SHARED_STAGES], stdout=STDERR, check=False)
+    if shared.returncode != 0:
         print(
             "error: a shared stage failed, see above; mend it and run the same command again", file=sys.stderr
         )
-        return 1
+        return False
     stale = stale_stages()
     waiting = [cell for cell in cells if any(f"{stage}@{cell.key}" in stale for stage in CELL_STAGES)]
     failed = run_cells(waiting, jobs, console)
     for cell in failed:
         print(f"error: {cell.key} failed; its log is {LOGS / cell.key}.log", file=sys.stderr)
         print("".join(f"  {line}\n" for line in last_lines(cell, 5)), end="", file=sys.stderr)
-    if failed:
-        return 1
-    if (final := subprocess.run(dvc("repro"), check=False)).returncode != 0:
-        return final.returncode
-    print(f"\ndone in {time.monotonic() - began:.0f} s")
-    return say_where(params.select.report)
+    return not failed
 
 
 def say_where(report: str) -> int:

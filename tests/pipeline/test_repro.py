@@ -176,6 +176,29 @@ def test_where_another_dvc_holds_a_lock_a_stage_waits_and_tries_again(tmp_path, 
     assert calls.read_text() == "xxx"
 
 
+@pytest.mark.slow  # DVC is started some twenty times
+@pytest.mark.timeout(600)
+def test_what_a_claim_lacks_is_run_though_params_select_something_else(study):
+    before = (study / "params.yaml").read_bytes()
+    program = (
+        "from pipeline.claim_runs import *; from pipeline.claims import *; "
+        "run_lacking([find_claim('K7', read_claims())], load_params(PARAMS), 5)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=study,
+        env={**os.environ, "JOBS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == ""
+    cells = [f"mnist_tiny-wgan_k4-quick-{seed}" for seed in range(3)]
+    assert set((study / "ran.txt").read_text(encoding="utf-8").splitlines()) == SHARED | chain(*cells)
+    assert (study / "params.yaml").read_bytes() == before
+
+
 def test_the_names_of_the_selected_stages_are_those_of_dvc():
     answer = subprocess.run(
         [*repro.dvc("stage", "list", "--name-only")], cwd=ROOT, capture_output=True, text=True, check=True
