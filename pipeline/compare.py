@@ -54,7 +54,7 @@ def compare(records: Sequence[str], raw: bool, as_json: bool) -> None:
 
     \b
     gantry compare mnist_tiny-dcgan-quick-0 mnist_tiny-dcgan-quick-1
-    gantry compare mnist_tiny-dcgan-quick-0 reports/full
+    gantry compare mnist_tiny-dcgan-quick-0 reports/penalties
     """  # noqa: D301
     weights: Weights = "raw" if raw else "averaged"
     found = [record for argument in records for record in read_records(argument, weights)]

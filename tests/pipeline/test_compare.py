@@ -160,9 +160,9 @@ def test_a_report_without_stamps_is_refused_for_what_it_tells(field, checkout, t
 
 
 def test_the_committed_reports_compare():
-    result = gantry(ROOT / "reports", ROOT / "reports/full")
+    result = gantry(ROOT / "reports", ROOT / "reports/penalties")
     assert result.exit_code == 0
-    for report in ("reports", "reports/full"):
+    for report in ("reports", "reports/penalties"):
         for found in read_json(ROOT / report / "leaderboard.json"):
             assert f"{found['fid_mnistnet_1k_test']:.4g}" in result.stdout
 
