@@ -31,10 +31,15 @@ QUICK = Path("build/benchmarks")
 LOOPS = {"plain": "textbook loop, fp32", "fp32": "gantry, fp32", "bf16": "gantry, bf16"}
 TEXTBOOK = ("dcgan", "wgan_gp")  # what the textbook loop can train
 HEAVY = ("began", "wgan_gp_resnet")  # at 64 pixels a step takes seconds
-COMMANDS = {
-    "gantry --help": ["-m", "pipeline.cli", "--help"],
-    "gantry check": ["-m", "pipeline.cli", "check"],
-    "python -c 'import torch'": ["-c", "import torch"],
+IMPORTS = "import torch, mlflow"
+COMMANDS = {  # and the exit code of each
+    IMPORTS: (["-c", IMPORTS], 0),
+    "gantry --help": (["-m", "pipeline.cli", "--help"], 0),
+    "gantry check": (["-m", "pipeline.cli", "check"], 0),
+    **{
+        f"stage {name}, up to its work": (["-c", f"import pipeline.{name}"], 0)
+        for name in ("download", "convert", "train", "trajectory", "sample", "evaluate", "register", "report")
+    },
 }
 
 
@@ -125,11 +130,30 @@ def measure_start(quick: bool) -> Iterator[Record]:
     """Seconds that a person waits for."""
     values: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(1 if quick else 5):
-        for name, arguments in COMMANDS.items():
-            begin = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-            values[name].append(time.perf_counter() - begin)
-    yield from records_of("start-up", "cold process", values, "s", "python -c 'import torch'")
+        for name, (arguments, code) in COMMANDS.items():
+            values[name].append(_seconds(arguments, code))
+    with tempfile.TemporaryDirectory(prefix="gantry-bench-") as folder:
+        text = Path("params.yaml").read_text(encoding="utf-8")
+        (Path(folder) / "params.yaml").write_text(f"{text}\nselct: none\n", encoding="utf-8")
+        wrong = ["-m", "pipeline.cli", "check"]
+        values["an error in params.yaml"] = [_seconds(wrong, 78, folder) for _ in range(1 if quick else 5)]
+    yield from records_of("start-up", "process", values, "s", IMPORTS)
+    # Only where the study is complete does `make repro` have nothing to do.
+    repro = ["-m", "pipeline.repro"]
+    found = subprocess.run([sys.executable, "-m", "dvc", "status", "-q"], check=False, capture_output=True)
+    again = [] if found.returncode else [_seconds(repro, 0) for _ in range(1 if quick else 3)]
+    notes = {} if again else {"make repro": "not measured: the study of params.yaml has not been run here"}
+    yield from records_of("start-up", "nothing to do", {"make repro": again}, "s", "make repro", notes)
+
+
+def _seconds(arguments: list[str], code: int, folder: str = ".") -> float:
+    """Time a Python process in a folder. Raises RuntimeError unless it ends with this exit code."""
+    command, path = [sys.executable, *arguments], os.environ | {"PYTHONPATH": str(Path.cwd())}
+    begin = time.perf_counter()
+    found = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, env=path)
+    if found.returncode != code:
+        raise RuntimeError(f"python {' '.join(arguments)} ended with {found.returncode}: {found.stderr}")
+    return time.perf_counter() - begin
 
 
 def measure_data(quick: bool) -> Iterator[Record]:
@@ -170,6 +194,7 @@ TOLERANCE = 0.15  # share of a ratio that may be lost to chance
 def as_table(records: list[Record]) -> str:
     """Records as Markdown, ratios first, with the notes below."""
     machines = sorted({record["machine"] for record in records})
+    loads = sorted({record["load"] for record in records})
     lines = [
         "# Benchmarks",
         "",
@@ -177,6 +202,7 @@ def as_table(records: list[Record]) -> str:
         "fast as the baseline a contender is.",
         "",
         *(f"Machine: {name}." for name in machines),
+        f"Load average when it began, over a minute: {' and '.join(f'{load:.2f}' for load in loads)}.",
         "",
         "| part | case | contender | ratio | value | lowest to highest | unit |",
         "| :-- | :-- | :-- | --: | --: | --: | :-- |",
@@ -194,19 +220,18 @@ def table_row(r: Record) -> str:
     start = f"| {r['part']} | {r['case']} | {name} |"
     if r["value"] is None:
         return f"{start} - | - | - | {r['unit']} |"
-    return (
-        f"{start} {r['ratio']:.3g} | {r['value']:,.5g} | {r['lowest']:,.5g} to {r['highest']:,.5g} "
-        f"| {r['unit']} |"
-    )
+    ratio = "-" if r["ratio"] is None else f"{r['ratio']:.3g}"
+    return f"{start} {ratio} | {r['value']:,.5g} | {r['lowest']:,.5g} to {r['highest']:,.5g} | {r['unit']} |"
 
 
 def measure(parts: list[str], *, quick: bool) -> list[Record]:
     """Measure parts one after the other, each record printed when it is there."""
     measured: list[Record] = []
+    load = round(os.getloadavg()[0], 2)
     for part in parts:
         begin = time.perf_counter()
         for record in PARTS[part](quick):
-            measured.append({"measured_by": part} | record)
+            measured.append({"measured_by": part, "load": load} | record)
             print(table_row(record), flush=True)
         print(f"{part}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
     return measured
@@ -232,9 +257,12 @@ def lost(committed: Sequence[Record], fresh: Sequence[Record]) -> list[str]:
     faults, compared = [], 0
     for record in fresh:
         before = known.get((record["part"], record["case"], record["contender"]))
-        if before is None or not record["contender"].startswith("gantry") or record["ratio"] is None:
+        if before is None or not record["contender"].startswith("gantry"):
             continue
         compared += 1
+        if record["ratio"] is None:
+            faults.append(f"{record['part']}, {record['case']}, {record['contender']}: no longer runs")
+            continue
         if record["ratio"] < (1 - TOLERANCE) * before:
             faults.append(
                 f"{record['part']}, {record['case']}, {record['contender']}: {record['ratio']:.3g} times "
@@ -247,7 +275,10 @@ def lost(committed: Sequence[Record], fresh: Sequence[Record]) -> list[str]:
 
 def check() -> None:
     """Measure again what is quick to measure; exit with 1, naming each case, where a ratio got worse."""
-    committed = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+    results = FOLDER / "results.json"
+    if not results.is_file():
+        raise SystemExit(f"{results}: there is none to compare with; run 'make bench' first")
+    committed = json.loads(results.read_text(encoding="utf-8"))
     fresh = []
     for record in measure_check():
         fresh.append(record)

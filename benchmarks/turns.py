@@ -90,7 +90,8 @@ def records_of(
 ) -> Iterator[Record]:
     """Yield a record for each contender: the median of its rounds, their spread, its ratio to the baseline.
 
-    The ratio is how many times as fast as the baseline it is: of rates, or of seconds the other way round.
+    The ratio is how many times as fast as the baseline it is: of rates, or of seconds the other way round;
+    other units have none.
     notes: what is to be known about a contender; one without values does not run, and its note says why.
     """
     notes = notes or {}
@@ -103,11 +104,12 @@ def records_of(
             yield record | {"value": None, "lowest": None, "highest": None, "ratio": None, "rounds": 0}
             continue
         value, base = statistics.median(found), statistics.median(values[baseline])
+        ratio = base / value if unit == "s" else value / base if "/s" in unit else None
         yield record | {
             "value": significant(value),
             "lowest": significant(min(found)),
             "highest": significant(max(found)),
-            "ratio": significant(base / value if unit == "s" else value / base),
+            "ratio": ratio and significant(ratio),
             "rounds": len(found),
         }
 

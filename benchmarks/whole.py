@@ -96,7 +96,7 @@ def measure_side_by_side(seconds: float, rounds: int) -> Iterator[Record]:
 
 
 def measure_sampling(count: int, saved: int) -> Iterator[Record]:
-    """Images drawn by a generator and written, as `gantry sample --format npy` does and by save_image."""
+    """Images drawn by a generator and written, into one array and by save_image."""
     torch.set_num_threads(1)
     state = new_state(Case("mnist_tiny", "dcgan", 28, 64), "fp32")
     generator, method = state.averaged, state.variant
@@ -113,7 +113,7 @@ def measure_sampling(count: int, saved: int) -> Iterator[Record]:
                 save_image(image, Path(folder) / f"{index}.png", normalize=True, value_range=(-1, 1))
 
         loop, product = saved / _seconds(usual), count / _seconds(ours)
-    values = {"save_image in a loop": [loop], "gantry sample, npy": [product]}
+    values = {"save_image in a loop": [loop], "gantry, one array": [product]}
     notes = {"save_image in a loop": f"of {saved:,} images"}
     case = f"{count:,} images of 1x28x28, 1 thread"
     yield from records_of("sampling", case, values, "images/s", "save_image in a loop", notes)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import plain
-from benchmarks.__main__ import as_table, lost
+from benchmarks.__main__ import as_table, check, lost
 from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state
 from benchmarks.turns import Contender, records_of
 from gan.config import load_params
@@ -55,6 +55,8 @@ def test_a_ratio_says_how_many_times_as_fast_whether_rates_or_seconds_are_measur
 
     assert [(r["value"], r["ratio"]) for r in rates] == [(20.0, 1.0), (50.0, 2.5)]
     assert [(r["value"], r["ratio"]) for r in seconds] == [(4.0, 1.0), (2.0, 2.0)]
+    (share,) = records_of("part", "case", {"old": [4.0]}, "% of the run", "old")
+    assert (share["value"], share["ratio"]) == (4.0, None)  # neither fast nor slow
     assert (rates[0]["lowest"], rates[0]["highest"], rates[0]["rounds"]) == (10.0, 90.0, 3)
 
 
@@ -63,7 +65,7 @@ def test_a_contender_that_does_not_run_is_recorded_with_its_error():
     records = list(records_of("part", "case", values, "s", "old", {"broken": "ImportError: no module"}))
 
     assert (records[1]["value"], records[1]["note"]) == (None, "ImportError: no module")
-    assert "| - | - |" in as_table(records)
+    assert "| - | - |" in as_table([record | {"load": 0.5} for record in records])
 
 
 def test_a_contender_that_ends_gives_the_last_line_of_its_error():
@@ -110,6 +112,19 @@ def test_a_ratio_that_lost_more_than_15_percent_is_named():
     fresh = [ratio_of("gantry, fp32", 1.69), ratio_of("gantry, bf16", 1.71), ratio_of("plain", 0.1)]
 
     assert lost(committed, fresh) == ["train step, dcgan, gantry, fp32: 1.69 times plain, it was 2"]
+
+
+def test_a_contender_that_no_longer_runs_is_named():
+    fresh = [ratio_of("gantry, fp32", None)]
+
+    assert lost([ratio_of("gantry, fp32", 2.0)], fresh) == ["train step, dcgan, gantry, fp32: no longer runs"]
+
+
+def test_a_check_without_committed_results_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.__main__.FOLDER", tmp_path)
+
+    with pytest.raises(SystemExit, match=r"results\.json: there is none to compare with; run 'make bench'"):
+        check()
 
 
 def test_a_check_that_compares_nothing_is_an_error():
