@@ -25,10 +25,10 @@ OURS = {"textbook loop, fp32": "plain", "gantry, fp32": "fp32", "gantry, bf16": 
 CASES = (
     ("mnist_tiny", "dcgan", 32, 64),
     ("cifar10", "dcgan", 32, 64),
-    ("celeba", "dcgan", 64, 16),
-    ("mnist_tiny", "wgan_gp", 32, 32),
-    ("cifar10", "wgan_gp", 32, 8),
-    ("celeba", "wgan_gp", 64, 8),
+    ("celeba", "dcgan", 64, 64),
+    ("mnist_tiny", "wgan_gp", 32, 64),
+    ("cifar10", "wgan_gp", 32, 64),
+    ("celeba", "wgan_gp", 64, 32),
 )
 
 

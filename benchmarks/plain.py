@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from gan.contract import AdamParams, VariantParams
 from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
+from gan.networks.winograd import WideConv2d, WideConvTranspose2d
 from gan.sampling import draw_noise
 from gan.training import TrainState
 
@@ -60,9 +61,9 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
 def use_torchs_layers(network: nn.Module) -> None:
     """Put torch's layers in the place of those that Gantry has for speed; the weights stay."""
     for module in network.modules():
-        if isinstance(module, ImageConv2d):
+        if isinstance(module, (ImageConv2d, WideConv2d)):
             module.__class__ = nn.Conv2d
-        elif isinstance(module, ImageConvTranspose2d):
+        elif isinstance(module, (ImageConvTranspose2d, WideConvTranspose2d)):
             module.__class__ = nn.ConvTranspose2d
         elif isinstance(module, (nn.ReLU, nn.LeakyReLU)):
             module.inplace = False

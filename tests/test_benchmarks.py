@@ -10,21 +10,26 @@ from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state
 from benchmarks.turns import Contender, records_of
 from gan.config import load_params
 from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
+from gan.networks.winograd import WideConv2d, WideConvTranspose2d
 from gan.training import new_train_state, training_steps
 
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 
 
-@pytest.mark.parametrize("variant", [*plain.KINDS, "dcgan_paper"])
-def test_the_textbook_loop_makes_the_losses_of_ours(variant):
-    method = PARAMS.recipes["mnist_tiny"][variant].method.model_copy(update={"batch_size": 8})
-    images = torch.rand(12, 8, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+@pytest.mark.parametrize(
+    ("dataset", "variant", "batch"),
+    [
+        *(("mnist_tiny", kind, 8) for kind in (*plain.KINDS, "dcgan_paper")),
+        ("cifar10", "dcgan", 32),  # wide enough for tiles
+    ],
+)
+def test_the_textbook_loop_makes_the_losses_of_ours(dataset, variant, batch):
+    method = PARAMS.recipes[dataset][variant].method.model_copy(update={"batch_size": batch})
+    image = PARAMS.datasets[dataset].shape
+    images = torch.rand(12, batch, *image, generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = []
     for loop in (training_steps, plain.training_steps):
-        state = new_train_state(
-            method, PARAMS.datasets["mnist_tiny"].shape, PARAMS.train, steps=100, seed=0,
-            device=torch.device("cpu"),
-        )  # fmt: skip
+        state = new_train_state(method, image, PARAMS.train, steps=100, seed=0, device=torch.device("cpu"))
         rows = itertools.islice(loop(state, iter(images)), 3)
         found.append([[float(row["loss/critic"]), float(row["loss/generator"])] for row in rows])
 
@@ -35,7 +40,8 @@ def test_the_textbook_loop_has_none_of_our_layers():
     state = new_state(Case("mnist_tiny", "dcgan", 28, 4), "plain")
     next(plain.training_steps(state, iter([torch.zeros(4, 1, 28, 28)])))
     modules = [*state.gan.generator.modules(), *state.gan.critic.modules()]
-    assert not [module for module in modules if isinstance(module, (ImageConv2d, ImageConvTranspose2d))]
+    ours = (ImageConv2d, ImageConvTranspose2d, WideConv2d, WideConvTranspose2d)
+    assert not [module for module in modules if isinstance(module, ours)]
     assert not [module for module in modules if getattr(module, "inplace", False)]
 
 

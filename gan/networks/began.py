@@ -11,6 +11,7 @@ from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import EquilibriumParams
 from gan.networks.layers import ELU, Flatten, Unflatten, halved_side, initialise
+from gan.networks.winograd import WideConv2d
 
 
 def build_pair(
@@ -43,7 +44,7 @@ class Decoder(nn.Module):
         ]
         for stage in range(params.stages + 1):
             layers += [nn.Upsample(scale_factor=2)] if stage > 0 else []
-            layers += [nn.Conv2d(width, width, 3, padding=1), ELU(), nn.Conv2d(width, width, 3, padding=1)]
+            layers += [WideConv2d(width, width, 3, padding=1), ELU(), WideConv2d(width, width, 3, padding=1)]
             layers.append(ELU())
         self.layers = nn.Sequential(*layers)
         self.output = nn.Conv2d(width, image.channels, 3, padding=1)
@@ -64,7 +65,7 @@ class Autoencoder(nn.Module):
         for stage in range(params.stages + 1):
             last = stage == params.stages
             for _ in range(params.last_convolutions if last else params.convolutions):
-                layers += [nn.Conv2d(channels, channels, 3, padding=1), ELU()]
+                layers += [WideConv2d(channels, channels, 3, padding=1), ELU()]
             if not last:
                 layers += [nn.Conv2d(channels, channels + width, 3, stride=2, padding=1), ELU()]
                 channels += width

@@ -22,6 +22,7 @@ from gan.networks.layers import (
     norm,
     stem_side,
 )
+from gan.networks.winograd import WideConv2d, WideConvTranspose2d
 
 
 def build_pair(
@@ -89,7 +90,7 @@ def double(
     kernel: int,
     *,
     bias: bool,
-    layer: type[nn.ConvTranspose2d] = nn.ConvTranspose2d,
+    layer: type[nn.ConvTranspose2d] = WideConvTranspose2d,
 ) -> nn.ConvTranspose2d:
     """Transposed convolution that doubles the side, for any kernel from 2 on."""
     odd = kernel % 2
@@ -107,7 +108,7 @@ class ConvolutionalCritic(nn.Module):
         for level, (narrow, wide) in enumerate(zip(channels, channels[1:], strict=False)):
             kind = critic_norm if level > 0 or params.first_norm else "none"
             bias = params.biases or kind == "none"
-            layer = ImageConv2d if level == 0 else nn.Conv2d
+            layer = ImageConv2d if level == 0 else WideConv2d
             layers.append(layer(narrow, wide, params.kernel, 2, (params.kernel - 1) // 2, bias=bias))
             layers += [norm(kind, wide), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers, Flatten())

@@ -12,6 +12,7 @@ from gan.contract import ImageShape
 from gan.networks import StackedParams
 from gan.networks.dcgan import ConvolutionalCritic, double
 from gan.networks.layers import Unflatten, initialise, stem_side
+from gan.networks.winograd import WideConv2d
 
 
 def build_pair(
@@ -45,7 +46,7 @@ class StackedGenerator(nn.Module):
         for level, (wide, narrow) in enumerate(zip(channels, channels[1:], strict=False)):
             layers += [double(wide, narrow, 3, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
             if level < doublings - 2:
-                layers += [nn.Conv2d(narrow, narrow, 3, padding=1, bias=False)]
+                layers += [WideConv2d(narrow, narrow, 3, padding=1, bias=False)]
                 layers += [nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, image.channels, 3, padding=1))
 

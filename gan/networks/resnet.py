@@ -13,6 +13,7 @@ from torch.nn import functional
 from gan.contract import ImageShape
 from gan.networks import ResidualParams
 from gan.networks.layers import Flatten, Unflatten, initialise, norm, stem_side
+from gan.networks.winograd import WideConv2d
 
 
 def build_pair(
@@ -42,8 +43,8 @@ class UpBlock(nn.Module):
         super().__init__()
         self.shortcut = _shortcut(wide, narrow)
         self.norms = nn.ModuleList([nn.BatchNorm2d(wide), nn.BatchNorm2d(narrow)])
-        self.first = nn.Conv2d(wide, narrow, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(narrow, narrow, 3, padding=1)
+        self.first = WideConv2d(wide, narrow, 3, padding=1, bias=False)
+        self.second = WideConv2d(narrow, narrow, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add the paths; the shortcut may enlarge last, since a 1x1 convolution sees one pixel."""
@@ -59,8 +60,8 @@ class DownBlock(nn.Module):
         super().__init__()
         self.shortcut = _shortcut(narrow, wide)
         self.norms = nn.ModuleList([norm(critic_norm, narrow), norm(critic_norm, narrow)])
-        self.first = nn.Conv2d(narrow, narrow, 3, padding=1, bias=critic_norm == "none")
-        self.second = nn.Conv2d(narrow, wide, 3, padding=1)
+        self.first = WideConv2d(narrow, narrow, 3, padding=1, bias=critic_norm == "none")
+        self.second = WideConv2d(narrow, wide, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add the convolved path to the shortcut."""

@@ -9,6 +9,7 @@ from gan.errors import ConfigError
 from gan.networks import ConvolutionalParams
 from gan.networks.convolutions import ImageConv2d
 from gan.networks.layers import Flatten
+from gan.networks.winograd import WideConv2d
 from tests.closed_forms import PARAMS, method_of
 
 GENERATOR = {
@@ -93,7 +94,7 @@ def test_the_critic_is_normalised_in_every_layer_but_perhaps_the_first(norm, kin
     _, critic = params.build(ImageShape(1, 64, 64), 6, critic_norm=norm)
     order = [type(layer) for layer in critic.layers]
     first = kind if first_norm else nn.Identity
-    expected = [ImageConv2d, first, nn.LeakyReLU] + [nn.Conv2d, kind, nn.LeakyReLU] * 3 + [Flatten]
+    expected = [ImageConv2d, first, nn.LeakyReLU] + [WideConv2d, kind, nn.LeakyReLU] * 3 + [Flatten]
     assert order == expected
     assert {layer.negative_slope for layer in critic.layers if isinstance(layer, nn.LeakyReLU)} == {0.2}
 

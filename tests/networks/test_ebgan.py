@@ -8,6 +8,7 @@ from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import EnergyParams
 from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
+from gan.networks.winograd import WideConvTranspose2d
 from tests.closed_forms import method_of
 
 GENERATOR = {
@@ -59,7 +60,7 @@ def test_the_ancestors_code_is_the_last_map():
 
 def test_the_first_and_the_last_layer_have_no_norm_and_the_output_is_linear():
     _, critic = params_of(stages=3).build(ImageShape(3, 64, 64), 6, critic_norm="batch")
-    conv, norm, up = nn.Conv2d, nn.BatchNorm2d, nn.ConvTranspose2d
+    conv, norm, up = nn.Conv2d, nn.BatchNorm2d, WideConvTranspose2d
     assert [type(layer) for layer in critic.encoder] == [
         *(ImageConv2d, nn.LeakyReLU),
         *(conv, norm, nn.LeakyReLU) * 2,

@@ -1,0 +1,295 @@
+"""Owns convolutions of wide layers, in half of the multiplications that torch spends on a CPU.
+
+Winograd's minimal filtering: the sums of a kernel over neighbouring positions are a polynomial product,
+which values at a few points determine. A tile of 4x4 outputs takes (4 + r - 1)^2 products for each pair of
+channels where the kernel touches r positions a side, instead of 16 times the kernel's size: 36 instead of
+144 for 3x3. Lavin and Gray, 2016, arXiv:1509.09308, section 4. A stride of 2 splits image and kernel by the
+parity of their positions into four convolutions without stride (r = 3 for 5x5: 144 instead of 400), and a
+transposed convolution is the adjoint of one that is not.
+
+All that goes with the channels is a matrix product, all else a fixed linear map, so that gradients of any
+order come from two rules: a product, and a map whose gradient is its adjoint. Numbers differ from torch's
+by rounding, by about 1e-5 of the largest. Used in float32, where it was measured to gain; elsewhere these
+are torch's own layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TILE = 4
+POINTS = (0, 1, -1, 2, -2)  # and infinity; small integers lose least
+NARROWEST = (64, 128)  # channels on one side and on the other
+KERNELS = {(3, 1), (5, 2)}  # and strides that gain; 4x4 by 2 has too little to save
+LARGEST = 32  # side of the outputs: beyond it the maps cost more than the products save
+FEWEST = 512  # output positions in a batch, among which the kernel's map is shared out
+
+Map = Callable[[Tensor], Tensor]
+
+
+class WideConv2d(nn.Conv2d):
+    """Convolution, (N, C, H, W) to maps."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve, by tiles where that is quicker."""
+        kernel_size, stride = self.kernel_size[0], self.stride[0]
+        height, width = (side // stride for side in maps.shape[2:])
+        if any(side % stride for side in maps.shape[2:]) or not _gains(self, maps, height, width):
+            return super().forward(maps)
+        plan = Plan(kernel_size, stride, height, width, maps.dtype)
+        kernel = _Linear.apply(self.weight, plan.points_of_kernel, plan.kernel_of_points)
+        inputs = _Linear.apply(maps, plan.points_of_inputs, plan.inputs_of_points)
+        found: Tensor = _Linear.apply(
+            _TimesTransposed.apply(inputs, kernel), plan.outputs_of_points, plan.points_of_outputs
+        )
+        return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+
+
+class WideConvTranspose2d(nn.ConvTranspose2d):
+    """Transposed convolution, (N, C, H, W) to maps of twice the side."""
+
+    def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve, by tiles where that is quicker."""
+        kernel_size, stride = self.kernel_size[0], self.stride[0]
+        doubles = output_size is None and self.output_padding[0] == (kernel_size - stride) % 2
+        height, width = maps.shape[2:]
+        if not doubles or not _gains(self, maps, height, width):
+            return super().forward(maps, output_size)
+        plan = Plan(kernel_size, stride, height, width, maps.dtype)
+        kernel = _Linear.apply(self.weight, plan.points_of_kernel, plan.kernel_of_points)
+        outputs = _Linear.apply(maps, plan.points_of_outputs, plan.outputs_of_points)
+        found: Tensor = _Linear.apply(
+            torch.bmm(outputs, kernel), plan.inputs_of_points, plan.points_of_inputs
+        )
+        return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+
+
+def _gains(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, height: int, width: int) -> bool:
+    """Tell whether tiles were measured to be quicker for this layer. Sides are those of its smaller maps."""
+    kernel, stride = layer.kernel_size[0], layer.stride[0]
+    narrow, wide = sorted((layer.in_channels, layer.out_channels))
+    return (
+        maps.is_cpu
+        and maps.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and (kernel, stride) in KERNELS
+        and layer.kernel_size[1] == kernel
+        and layer.stride[1] == stride
+        and layer.padding == ((kernel - 1) // 2,) * 2
+        and layer.dilation == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and narrow >= NARROWEST[0]
+        and wide >= NARROWEST[1]
+        and max(height, width) <= LARGEST
+        and len(maps) * height * width >= FEWEST
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The fixed linear maps of one convolution, each with its adjoint.
+
+    height, width: of the outputs of a convolution, which are the inputs of a transposed one. "Outputs" and
+    "inputs" are those of the convolution. At the points, inputs are (P, R, stride^2 * C), outputs (P, R, D)
+    and kernels (P, D, stride^2 * C), with P points, R tiles of the batch, and channels C and D.
+    """
+
+    kernel: int
+    stride: int
+    height: int
+    width: int
+    dtype: torch.dtype
+
+    def points_of_kernel(self, kernel: Tensor) -> Tensor:
+        """(D, C, k, k) to its values."""
+        outputs, channels = kernel.shape[:2]
+        rows = kernel.permute(0, 2, 3, 1).reshape(outputs, -1, channels)
+        matrix = self._filtering.kernel
+        values = torch.bmm(matrix.expand(outputs, -1, -1), rows)
+        return values.view(outputs, self._points**2, -1).transpose(0, 1)
+
+    def kernel_of_points(self, values: Tensor) -> Tensor:
+        """Adjoint of `points_of_kernel`."""
+        outputs = values.shape[1]
+        channels = values.shape[2] // self.stride**2
+        rows = values.transpose(0, 1).reshape(outputs, -1, channels)
+        kernel = torch.bmm(self._filtering.kernel.t().expand(outputs, -1, -1), rows)
+        return kernel.view(outputs, self.kernel, self.kernel, channels).permute(0, 3, 1, 2)
+
+    def points_of_inputs(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W) to the values of their tiles."""
+        images, channels, height, width = maps.shape
+        down, across = self._tiling(self.height), self._tiling(self.width)
+        rows = maps.permute(0, 2, 3, 1).reshape(images, height, -1)
+        rows = torch.bmm(down.expand(images, -1, -1), rows).view(-1, width, channels)
+        rows = torch.bmm(across.expand(len(rows), -1, -1), rows)
+        values = rows.view(images, *self._input_tiles(), channels).permute(3, 6, 0, 1, 4, 2, 5, 7)
+        return values.reshape(self._points**2, -1, self.stride**2 * channels)
+
+    def inputs_of_points(self, values: Tensor) -> Tensor:
+        """Adjoint of `points_of_inputs`."""
+        down, across = self._tiling(self.height), self._tiling(self.width)
+        tiles_down, stride, points, tiles_across, *_ = self._input_tiles()
+        channels = values.shape[2] // stride**2
+        rows = values.view(points, points, -1, tiles_down, tiles_across, stride, stride, channels)
+        rows = rows.permute(2, 3, 5, 0, 4, 6, 1, 7).reshape(-1, len(across), channels)
+        rows = torch.bmm(across.t().expand(len(rows), -1, -1), rows)
+        rows = rows.view(-1, len(down), stride * self.width * channels)
+        maps = torch.bmm(down.t().expand(len(rows), -1, -1), rows)
+        return maps.view(-1, stride * self.height, stride * self.width, channels).permute(0, 3, 1, 2)
+
+    def outputs_of_points(self, values: Tensor) -> Tensor:
+        """Values of tiles to (N, D, height, width)."""
+        down, across, channels = _tiles(self.height), _tiles(self.width), values.shape[2]
+        tiles = self._both_ways(self._filtering.outputs, values)
+        tiles = tiles.view(TILE, TILE, -1, down, across, channels).permute(2, 3, 0, 4, 1, 5)
+        maps = tiles.reshape(-1, down * TILE, across * TILE, channels)
+        return maps[:, : self.height, : self.width].contiguous().permute(0, 3, 1, 2)
+
+    def points_of_outputs(self, maps: Tensor) -> Tensor:
+        """Adjoint of `outputs_of_points`."""
+        down, across, channels = _tiles(self.height), _tiles(self.width), maps.shape[1]
+        beyond = (0, 0, 0, across * TILE - self.width, 0, down * TILE - self.height)
+        tiles = functional.pad(maps.permute(0, 2, 3, 1), beyond)
+        tiles = tiles.reshape(-1, down, TILE, across, TILE, channels).permute(2, 4, 0, 1, 3, 5)
+        return self._both_ways(self._filtering.outputs.t(), tiles).view(self._points**2, -1, channels)
+
+    def _both_ways(self, matrix: Tensor, values: Tensor) -> Tensor:
+        """Apply a matrix to the tiles' rows and to their columns, (p, p, ...) -> (q, q, the rest)."""
+        side = matrix.shape[1]
+        values = (matrix @ values.reshape(side, -1)).view(len(matrix), side, -1)
+        return torch.bmm(matrix.expand(len(matrix), -1, -1), values)
+
+    def _tiling(self, side: int) -> Tensor:
+        return _tiling_of(self.kernel, self.stride, side, self.dtype)
+
+    def _input_tiles(self) -> tuple[int, ...]:
+        """Tiles, parities and points: downwards, then across."""
+        one_way = (self.stride, self._points)
+        return _tiles(self.height), *one_way, _tiles(self.width), *one_way
+
+    @property
+    def _filtering(self) -> Filtering:
+        return _filtering_of(self.kernel, self.stride, self.dtype)
+
+    @property
+    def _points(self) -> int:
+        return self._filtering.inputs.shape[0]
+
+
+class Filtering(NamedTuple):
+    """The matrices of one kernel and stride, with p points; outputs (inputs x * kernel w) of one dimension.
+
+    outputs: (TILE, p). inputs: (p, p). kernel: (p^2 * stride^2, k^2), both dimensions at once.
+    first: the position, relative to a tile's first output, of its first input of either parity.
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+    kernel: Tensor
+    first: int
+
+
+@cache
+def _filtering_of(kernel: int, stride: int, dtype: torch.dtype) -> Filtering:
+    """Give each tap of the kernel its parity, and its place among those of that parity."""
+    offsets = [tap - (kernel - 1) // 2 for tap in range(kernel)]
+    places = [offset // stride for offset in offsets]
+    first = min(places)
+    taps = max(places) - first + 1
+    outputs, values, inputs = cook_toom(TILE, taps)
+    one_way = torch.zeros(stride, len(inputs), kernel, dtype=torch.float64)
+    for tap, (offset, place) in enumerate(zip(offsets, places, strict=True)):
+        one_way[offset % stride, :, tap] = values[:, place - first]
+    both = torch.einsum("apt,bqu->pqabtu", one_way, one_way).reshape(-1, kernel**2)
+    return Filtering(outputs.to(dtype), inputs.to(dtype), both.to(dtype), first)
+
+
+@cache
+def _tiling_of(kernel: int, stride: int, side: int, dtype: torch.dtype) -> Tensor:
+    """Cut a row of stride * side inputs, zeros around it, into tiles and take their values: a matrix."""
+    filtering = _filtering_of(kernel, stride, torch.float64)
+    points = len(filtering.inputs)
+    matrix = torch.zeros(_tiles(side), stride, points, stride * side, dtype=torch.float64)
+    for tile in range(_tiles(side)):
+        for parity in range(stride):
+            for number in range(points):
+                position = stride * (TILE * tile + filtering.first + number) + parity
+                if 0 <= position < stride * side:
+                    matrix[tile, parity, :, position] = filtering.inputs[:, number]
+    return matrix.reshape(-1, stride * side).to(dtype)
+
+
+def _tiles(side: int) -> int:
+    return -(-side // TILE)
+
+
+def cook_toom(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Make A^T, G and B^T, in float64: sums over `taps` neighbours are A^T ((G w) * (B^T x)).
+
+    Shapes (outputs, p), (p, taps) and (p, p), p = outputs + taps - 1: values at p - 1 of POINTS and at
+    infinity. The transpose of polynomial multiplication by interpolation; Lavin and Gray, section 4.1.
+    """
+    roots = [Fraction(point) for point in POINTS[: outputs + taps - 2]]
+    weights = [prod(point - other for other in roots if other != point) for point in roots]
+    spread = [[root**power for root in roots] + [Fraction(power == outputs - 1)] for power in range(outputs)]
+    values = [
+        [root**power / weight for power in range(taps)] for root, weight in zip(roots, weights, strict=True)
+    ]
+    values.append([Fraction(power == taps - 1) for power in range(taps)])
+    bases = [_coefficients([other for other in roots if other != root]) + [Fraction(0)] for root in roots]
+    bases.append(_coefficients(roots))
+    outer, kernel, inputs = (
+        torch.tensor([[float(number) for number in row] for row in matrix], dtype=torch.float64)
+        for matrix in (spread, values, bases)
+    )
+    return outer, kernel, inputs
+
+
+def _coefficients(roots: list[Fraction]) -> list[Fraction]:
+    """Of the polynomial with these roots, the constant first."""
+    found = [Fraction(1)]
+    for root in roots:
+        found = [
+            low - root * high for low, high in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)
+        ]
+    return found
+
+
+class _Linear(torch.autograd.Function):
+    """A linear map, whose gradient is its adjoint's."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, forth: Map, back: Map) -> Tensor:
+        ctx.forth, ctx.back = forth, back
+        return forth(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _Linear.apply(gradients[0], ctx.back, ctx.forth), None, None
+
+
+class _TimesTransposed(torch.autograd.Function):
+    """(P, R, K) and (P, D, K) -> (P, R, D). Autograd's own rule gives the second gradient transposed."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        return torch.bmm(left, right.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        left, right = ctx.saved_tensors
+        to_left = torch.bmm(gradients[0], right) if ctx.needs_input_grad[0] else None
+        to_right = torch.bmm(gradients[0].transpose(1, 2), left) if ctx.needs_input_grad[1] else None
+        return to_left, to_right
