@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gan import mixture
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.files import read_json
@@ -72,6 +73,22 @@ class Digits:
         if channels > 1:
             probabilities = probabilities.reshape(count, channels, -1)
         return Features(features, probabilities)
+
+
+class Points:
+    """Points of a mixture in the plane: their places are their features, and no network is needed."""
+
+    name: ClassVar[str] = "points"
+    resize: ClassVar[str] = "none"
+    size = 2
+
+    def __init__(self) -> None:
+        self.sha256 = mixture.protocol_hash()
+
+    def extract(self, images: NDArray[np.uint8]) -> Features:
+        """Places (N, 2) in [-1, 1], and probabilities (N, 2, 5) of column and row, of images (N, 1, 1, 2)."""
+        points = images.reshape(-1, self.size)
+        return Features(points.astype(np.float32) / 127.5 - 1, mixture.name_points(points))
 
 
 class Attributes:
@@ -143,14 +160,17 @@ class Inception:
         return Features(np.concatenate(features), np.concatenate(probabilities))
 
 
-EXTRACTORS: dict[str, type[Extractor]] = {kind.name: kind for kind in (Digits, Attributes, Inception)}
+EXTRACTORS: dict[str, type[Extractor]] = {kind.name: kind for kind in (Digits, Points, Attributes, Inception)}
 
 
-def extractor_name(image: ImageShape, *, stacked: bool, pictures: Pictures) -> str:
+def extractor_name(image: ImageShape, *, split: str, pictures: Pictures) -> str:
     """Name the extractor of a data set: mnistnet for digits of 28 or 32 pixels, `pictures` for the rest.
 
-    stacked: whether each channel is a digit by itself.
+    split: its rule, which also tells mixtures, and sets in which each channel is a digit by itself.
     """
+    if split == "mixture":
+        return Points.name
+    stacked = split == "stacked"
     if (image.channels == 1 or stacked) and image.height == image.width and image.height in DIGIT_SIDES:
         return Digits.name
     return pictures
@@ -166,6 +186,8 @@ def load_extractor(folder: Path, image: ImageShape) -> Extractor:
         from gan.mnistnet import read_weights
 
         return Inception(read_weights(folder / "weights.pth", card["sha256"]))
+    if card["name"] == Points.name:
+        return Points()
     if card["name"] == Attributes.name:
         from gan.attributes import AttributeNet
         from gan.mnistnet import load_weights

@@ -1,4 +1,7 @@
-"""Owns the count of modes of stacked digits: each channel's digit is named, three of them are a mode."""
+"""Owns the count of modes where several things are named of one image: the names together are a mode.
+
+The three digits of stacked MNIST, or column and row of a mixture's points.
+"""
 
 from typing import Any, NamedTuple
 
@@ -20,12 +23,13 @@ class Modes(NamedTuple):
 
 
 def stacked_modes(probabilities: NDArray[np.floating[Any]]) -> Modes:
-    """Count the modes among N samples of stacked digits; 10 classes and 3 channels make 1,000.
+    """Count the modes among N samples; the 10 classes and 3 channels of stacked digits make 1,000.
 
-    probabilities: (N, C, K) of each channel's image alone. A mode is a tuple of likeliest classes that
-    at least one sample has. A sample is confident when every channel's likeliest class has more than
-    0.9. Srivastava et al., 2017, arXiv:1705.07761, section 4.1. N draws of uniform modes have a KL near
-    (modes - 1) / (2 N), not 0: 0.019 at 26,000; real stacked MNIST, whose classes are uneven, 0.0235.
+    probabilities: (N, C, K) of each channel's image alone, or of each coordinate. A mode is a tuple of
+    likeliest classes that at least one sample has. A sample is confident when every channel's likeliest
+    class has more than 0.9. Srivastava et al., 2017, arXiv:1705.07761, section 4.1. N draws of uniform
+    modes have a KL near (modes - 1) / (2 N), not 0: 0.019 at 26,000; real stacked MNIST, whose classes
+    are uneven, 0.0235.
     Raises DataError for probabilities that are not finite, or no sample.
     """
     if not len(probabilities) or not np.isfinite(probabilities).all():

@@ -17,8 +17,9 @@ from gan.config import EvaluatorParams, Params
 from gan.data.download import fetch, find_entry, read_manifest
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError
-from gan.extractors import Attributes, Digits, Inception, extractor_name
+from gan.extractors import Attributes, Digits, Inception, Points, extractor_name
 from gan.files import write_bytes, write_json
+from gan.mixture import SIDE
 from gan.mnistnet import (
     CLASSES,
     FEATURES,
@@ -41,11 +42,13 @@ def main(params: Params, dataset: str) -> None:
     """Train on the whole training split, in one thread, and measure on the test split; or fetch weights."""
     path = Path("data/lmdb") / f"{check_dataset(dataset, params)}.lmdb"
     train = ImageStore(path, "train")
-    stacked = params.datasets[dataset].split == "stacked"
-    name = extractor_name(train.image, stacked=stacked, pictures=params.evaluator.pictures)
+    split = params.datasets[dataset].split
+    name = extractor_name(train.image, split=split, pictures=params.evaluator.pictures)
     folder = Path("build/evaluators") / dataset
     if name == Digits.name:
         card = _train_mnistnet(params.evaluator, train, ImageStore(path, "test"), folder)
+    elif name == Points.name:
+        card = _name_points(ImageStore(path, "test"))
     elif name == Attributes.name:
         card = _train_attributes(params.evaluator, train, ImageStore(path, "test"), folder)
     else:
@@ -66,6 +69,16 @@ def _train_mnistnet(
         "features": FEATURES * train.image.channels,
         "classes": CLASSES,
     }
+
+
+def _name_points(test: ImageStore) -> dict[str, Any]:
+    points, modes = _digits(test)
+    extractor = Points()
+    found = extractor.extract(points).probabilities
+    assert found is not None
+    columns, rows = found.argmax(axis=2).T
+    right = float((SIDE * rows + columns == modes).mean())
+    return {"sha256": extractor.sha256, "accuracy": right, "features": Points.size, "classes": SIDE**2}
 
 
 def _train_attributes(

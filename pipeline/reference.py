@@ -60,13 +60,19 @@ def main(params: Params, dataset: str) -> None:
         "evaluator_sha256": extractor.sha256,
         "training_images": len(known),
         "suspicious": reference.suspicious,
-        **({"uniform": uniform_modes(n)._asdict()} if "modes" in floor else {}),
+        **({"uniform": _uniform(n, found.probabilities)} if "modes" in floor else {}),
         "floor": floor,
         "ceiling": _scores(extractor, noise, reference),
     }
     target = Path("build/reference") / dataset
     write_bytes(target / "features.npz", _packed(reference))
     write_json(target / "card.json", card)
+
+
+def _uniform(n: int, probabilities: NDArray[np.float32] | None) -> dict[str, float]:
+    assert probabilities is not None
+    _, channels, classes = probabilities.shape
+    return uniform_modes(n, classes**channels)._asdict()
 
 
 def _draw(indices: NDArray[np.int64], n: int, seed: int, dataset: str, where: str) -> NDArray[np.int64]:

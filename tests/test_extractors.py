@@ -29,15 +29,26 @@ def pictures(n, channels):
 
 
 @pytest.mark.parametrize(
-    ("image", "stacked"), [((1, 28, 28), False), ((1, 32, 32), False), ((3, 28, 28), True)]
+    ("image", "split"),
+    [((1, 28, 28), "every_fifth_is_test"), ((1, 32, 32), "as_published"), ((3, 28, 28), "stacked")],
 )
-def test_digits_are_scored_by_mnistnet(image, stacked):
-    assert extractor_name(ImageShape(*image), stacked=stacked, pictures="inception") == "mnistnet"
+def test_digits_are_scored_by_mnistnet(image, split):
+    assert extractor_name(ImageShape(*image), split=split, pictures="inception") == "mnistnet"
 
 
 @pytest.mark.parametrize("image", [(3, 28, 28), (1, 64, 64), (1, 28, 32)])
 def test_images_that_are_no_digits_are_scored_by_what_params_name(image):
-    assert extractor_name(ImageShape(*image), stacked=False, pictures="inception") == "inception"
+    assert extractor_name(ImageShape(*image), split="as_published", pictures="inception") == "inception"
+
+
+def test_points_of_a_mixture_are_scored_by_their_places(tmp_path):
+    assert extractor_name(ImageShape(1, 1, 2), split="mixture", pictures="inception") == "points"
+    write_json(tmp_path / "card.json", {"name": "points"})
+    extractor = load_extractor(tmp_path, ImageShape(1, 1, 2))
+    found = extractor.extract(np.array([[[[0, 255]]]], np.uint8))
+    assert found.features.tolist() == [[-1, 1]]
+    assert found.probabilities.shape == (1, 2, 5)
+    assert len(extractor.sha256) == 64
 
 
 def test_one_channel_has_the_features_and_classes_of_mnistnet():

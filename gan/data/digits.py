@@ -9,6 +9,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from gan.contract import ImageShape
 from gan.data.image_store import Record
 from gan.errors import DataError
+from gan.mixture import SIDE
 
 IMAGES_MAGIC = 0x0803  # unsigned bytes, 3 axes
 LABELS_MAGIC = 0x0801  # unsigned bytes, 1 axis
@@ -85,7 +87,7 @@ def _remedy(path: Path) -> str:
     return f"run 'dvc repro -f download@{path.parent.name}'"
 
 
-def read_digits(folder: Path, prefix: str) -> Digits:
+def read_digits(folder: Path, prefix: str, classes: int = CLASSES) -> Digits:
     """Read `<prefix>images-idx3-ubyte.gz` and its labels. Raises DataError when one doesn't fit the other."""
     image_path, label_path = (folder / f"{prefix}{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
     images, image_digest = read_idx(image_path, IMAGES_MAGIC)
@@ -95,18 +97,19 @@ def read_digits(folder: Path, prefix: str) -> Digits:
             f"{label_path}: {len(labels)} labels for the {len(images)} images of {image_path.name}; "
             f"{_remedy(label_path)}"
         )
-    wrong = np.flatnonzero(labels >= CLASSES)
+    wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         raise DataError(
-            f"{label_path}: label {wrong[0]} is {labels[wrong[0]]}, digits are 0 to 9; {_remedy(label_path)}"
+            f"{label_path}: label {wrong[0]} is {labels[wrong[0]]}, expected 0 to {classes - 1}; "
+            f"{_remedy(label_path)}"
         )
     sources = {image_path.stem: image_digest, label_path.stem: label_digest}
     return Digits(images[:, None], labels, sources)  # (N, H, W) -> (N, 1, H, W)
 
 
-def every_fifth_is_test(folder: Path) -> dict[str, Digits]:
+def every_fifth_is_test(folder: Path, classes: int = CLASSES) -> dict[str, Digits]:
     """Record i is test when i % 5 == 4, else train: a file sorted by class keeps its proportions."""
-    digits = read_digits(folder, "")
+    digits = read_digits(folder, "", classes)
     test = np.arange(len(digits.labels)) % 5 == 4
     return {"train": _select(digits, ~test), "test": _select(digits, test)}
 
@@ -153,4 +156,5 @@ SPLIT_RULES: dict[str, Callable[[Path], dict[str, Digits]]] = {
     "every_fifth_is_test": every_fifth_is_test,
     "last_5000_are_validation": last_5000_are_validation,
     "stacked": stacked,
+    "mixture": partial(every_fifth_is_test, classes=SIDE**2),
 }

@@ -152,7 +152,7 @@ def test_images_and_labels_of_different_numbers_are_refused(tmp_path):
 def test_a_label_that_is_no_digit_is_refused(tmp_path):
     write_idx(tmp_path, "", 5, labels=[1, 2, 10, 4, 5])
 
-    with pytest.raises(DataError, match="label 2 is 10, digits are 0 to 9"):
+    with pytest.raises(DataError, match="label 2 is 10, expected 0 to 9"):
         read_digits(tmp_path, "")
 
 

@@ -273,6 +273,31 @@ def test_stacked_digits_are_scored_by_their_modes(tmp_path, monkeypatch):
     assert (evaluator["features"], evaluator["classes"]) == (384, 10)
 
 
+def test_points_of_a_mixture_are_scored_by_their_modes(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "data/mixture", tmp_path / "data/mixture")
+    shutil.copy(ROOT / "data/manifest.yaml", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for stage in (pipeline.download, pipeline.convert, pipeline.evaluator, pipeline.reference):
+        stage.main(PARAMS, "mixture")
+    store, key = ImageStore(Path("data/lmdb/mixture.lmdb"), "train"), "mixture-coulomb-smoke-0"
+    points = store.read(np.arange(2000) * 4)
+    lost = store.read_labels(np.arange(2000) * 4) < 3
+    samples = Path("build/samples") / key
+    samples.mkdir(parents=True)
+    np.save(samples / "averaged.npy", np.where(lost[:, None, None, None], np.uint8(128), points))
+    np.save(samples / "raw.npy", points)
+    pipeline.evaluate.main(PARAMS, key)
+
+    metrics = read_json(Path("build/metrics") / f"{key}.json")
+    assert metrics["modes_confident_points_2k_test"] == 22
+    assert metrics["modes_confident_points_2k_test_raw"] == 25
+    assert metrics["mode_kl_confident_points_2k_test"] > 10 * metrics["mode_kl_confident_points_2k_test_raw"]
+    card = read_json(Path("build/reference/mixture/card.json"))
+    assert card["uniform"]["modes"] == pytest.approx(25, rel=1e-9)
+    evaluator = read_json(Path("build/evaluators/mixture/card.json"))
+    assert (evaluator["name"], evaluator["accuracy"], evaluator["classes"]) == ("points", 1.0, 25)
+
+
 @pytest.mark.slow  # about ten minutes of one core
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif("GANTRY_MIRROR" not in os.environ, reason="needs MNIST: a mirror in GANTRY_MIRROR")
