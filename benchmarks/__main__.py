@@ -21,6 +21,7 @@ from pathlib import Path
 
 from benchmarks.limit import KINDS
 from benchmarks.peers import measure_peers
+from benchmarks.quality import measure_quality
 from benchmarks.step import Case, read_params
 from benchmarks.turns import Contender, Record, records_of
 from benchmarks.whole import measure_whole
@@ -49,7 +50,7 @@ def step_cases(*, quick: bool) -> list[Case]:
     grey = [Case("mnist_tiny", variant, 28, 32) for variant in variants]
     grey += [Case("mnist_tiny", variant, 32, 32) for variant in variants if not quick or variant in TEXTBOOK]
     return grey + [
-        Case("celeba", variant, 64, 4 if variant in HEAVY else 8)
+        Case("celeba", variant, 64, 4 if variant in HEAVY else 16)
         for variant in variants
         if not quick or variant == "dcgan"
     ]
@@ -187,6 +188,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Record]]] = {
     "start": measure_start,
     "data": measure_data,
     "whole": measure_whole,
+    "quality": measure_quality,
 }
 TOLERANCE = 0.15  # share of a ratio that may be lost to chance
 

@@ -1,10 +1,11 @@
 import itertools
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import plain
+from benchmarks import plain, quality
 from benchmarks.__main__ import as_table, check, lost
 from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state
 from benchmarks.turns import Contender, records_of
@@ -89,6 +90,12 @@ def test_the_count_of_operations_has_forward_and_both_gradients_of_a_convolution
         convolution(images).sum().backward()
 
     assert counter.total == 3 * (2 * 2 * 8 * 8 * 3 * 5 * 9)
+
+
+def test_the_time_to_a_level_lies_between_two_scores_on_a_line_in_the_logarithm():
+    assert quality.crossing((10.0, 400.0), (20.0, 100.0), 200.0) == pytest.approx(15.0)
+    assert quality.crossing((10.0, 400.0), (20.0, 200.0), 200.0) == pytest.approx(20.0)
+    assert quality.crossing((0.0, math.inf), (20.0, 100.0), 200.0) == 20.0  # at the first score already
 
 
 @pytest.mark.slow
