@@ -7,7 +7,7 @@ import numpy as np
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.files import write_bytes
-from pipeline.pictures import encode_png, enlarge, lay_out
+from pipeline.pictures import drawn, encode_png, enlarge, lay_out
 from pipeline.stage import check_dataset, run_stage
 
 COLUMNS, ROWS = 16, 8
@@ -28,7 +28,8 @@ def contact_sheet(store: ImageStore, count: int = COLUMNS * ROWS) -> bytes:
     chosen = chosen[np.argsort(store.read_labels(chosen), kind="stable")]
     columns = min(COLUMNS, count)
     missing = -count % columns  # of the last row, left black
-    images = np.concatenate([store.read(chosen), np.zeros((missing, *store.image), np.uint8)])
+    images = drawn(store.read(chosen))
+    images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
     picture = lay_out(images, columns)
     return encode_png(enlarge(picture) if store.image.height <= SMALL else picture)
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from gan import mixture
 from gan.contract import ImageShape
 from gan.errors import DataError
 
 Pixels = NDArray[np.uint8]
 
 SCALE = 2  # whole, so that every pixel of a digit stays a square
+PLANE = 28  # side of the picture that a point of a mixture is drawn in
 GAP = 2  # between the tiles of a grid, in pixels of the images
 FRAME, LAST_FRAME = 600, 2500  # milliseconds
 INK, MUTED = (240, 240, 240), (150, 150, 150)
@@ -39,7 +41,19 @@ def lay_out(images: Pixels, columns: int, gap: int = GAP) -> Pixels:
 def read_samples(path: Path, n: int | None = None) -> Pixels:
     """Read the first n samples of a cell, (n, C, H, W), or all of them."""
     images: Pixels = np.load(path, mmap_mode="r")[:n]
-    return np.ascontiguousarray(images)
+    return drawn(np.ascontiguousarray(images))
+
+
+def drawn(images: Pixels) -> Pixels:
+    """Points of a mixture as dots in small pictures of the plane, y upwards; any other images as they are."""
+    if images.shape[1:] != mixture.SHAPE:
+        return images
+    across, up = images.reshape(-1, 2).T.astype(np.int64) * PLANE // 256
+    pictures = np.zeros((len(images), 1, PLANE, PLANE), np.uint8)
+    rows, columns = np.ogrid[:PLANE, :PLANE]
+    near = (abs(rows - (PLANE - 1 - up)[:, None, None]) < 2) & (abs(columns - across[:, None, None]) < 2)
+    pictures[:, 0][near] = 255
+    return pictures
 
 
 def read_grid(path: Path, image: ImageShape, columns: int = 8) -> Pixels:
@@ -59,7 +73,7 @@ def read_grid(path: Path, image: ImageShape, columns: int = 8) -> Pixels:
     tiles = tiles[: rows * (image.height + GAP), : columns * (image.width + GAP)]
     split = tiles.reshape(rows, image.height + GAP, columns, image.width + GAP, image.channels)
     split = split[:, : image.height, :, : image.width].transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(split.reshape(rows * columns, *image))
+    return drawn(np.ascontiguousarray(split.reshape(rows * columns, *image)))
 
 
 def along_the_run(previews: Sequence[Pixels], rows: int) -> Pixels:

@@ -16,7 +16,7 @@ LAYERS = [
     ("gan.files", "gan.randomness"),
     ("gan.contract", "gan.distributed"),
     ("gan.losses", "gan.penalties", "gan.networks", "gan.optimizers", "gan.neighbours", "gan.interpolation"),
-    ("gan.image_metrics", "gan.modes"),
+    ("gan.image_metrics", "gan.modes", "gan.mixture"),
     ("gan.objectives",),
     ("gan.variants", "gan.data", "gan.sampling", "gan.mnistnet", "gan.metrics", "gan.card", "gan.generator"),
     ("gan.attributes",),

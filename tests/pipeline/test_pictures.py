@@ -1,0 +1,17 @@
+"""Pictures of what is no picture."""
+
+import numpy as np
+
+from pipeline.pictures import PLANE, drawn
+
+
+def test_a_point_is_a_dot_at_its_place_with_y_upwards():
+    left_below, right_middle = drawn(np.array([[[[0, 0]]], [[[255, 128]]]], np.uint8))
+    assert left_below.shape == (1, PLANE, PLANE)
+    assert np.argwhere(left_below[0]).tolist() == [[26, 0], [26, 1], [27, 0], [27, 1]]
+    assert np.argwhere(right_middle[0]).mean(axis=0).tolist() == [13, 26.5]
+
+
+def test_images_stay_as_they_are():
+    images = np.zeros((2, 1, 28, 28), np.uint8)
+    assert drawn(images) is images
