@@ -694,5 +694,5 @@ def test_a_manifest_that_is_no_mapping_is_a_config_error_of_one_line(tmp_path, t
 def test_an_absent_manifest_and_an_unknown_data_set_are_config_errors(tmp_path):
     with pytest.raises(ConfigError, match="no such file; run this in the project's root"):
         read_manifest(tmp_path / "manifest.yaml")
-    with pytest.raises(ConfigError, match="no data set 'imagenet'; there are mnist_tiny, mnist, "):
+    with pytest.raises(ConfigError, match="no data set 'imagenet'; there are mnist_tiny, mixture, mnist, "):
         find_entry(read_manifest(MANIFEST), "imagenet", MANIFEST)
