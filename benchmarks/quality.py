@@ -33,7 +33,7 @@ DATASET, SAMPLES = "mnist", 10_000
 STORE = Path("data/lmdb") / f"{DATASET}.lmdb"
 EVALUATOR, REFERENCE = Path("build/evaluators") / DATASET, Path("build/reference") / DATASET
 LEVEL = 250.0  # four times the distance that the best variant ends at; real training images have 4
-LIMIT, EVERY = 240.0, 10.0  # seconds of training at most, and between scores
+LIMIT, EVERY = 150.0, 10.0  # seconds of training at most, and between scores
 LOOPS = {
     "paper": "textbook loop, rates of the paper",
     "plain": "textbook loop, rates of the recipe",

@@ -37,6 +37,7 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
 }
+BEGUN = re.compile(r"Running stage '(\w+)@")
 BUSY = re.compile(r"is busy|Unable to acquire lock|cannot perform the command because another")
 
 
@@ -45,6 +46,7 @@ class Progress:
     """What one cell is doing, for those who watch."""
 
     stage: str = "waiting"
+    outcome: str = ""
     detail: str = ""
     seconds: float = 0.0
     failed: bool = False
@@ -138,7 +140,7 @@ def run_cells(cells: list[Cell], jobs: int, console: Console) -> list[Cell]:
         futures = [pool.submit(run_cell, cell, progress[cell.key], console) for cell in cells]
         while not all(future.done() for future in futures):
             for cell in cells:
-                progress[cell.key].detail = (last_lines(cell, 1) or [""])[0][:60]
+                watch(cell, progress[cell.key])
             if console.is_terminal:
                 live.update(table_of(progress))
             time.sleep(0.5)
@@ -148,27 +150,35 @@ def run_cells(cells: list[Cell], jobs: int, console: Console) -> list[Cell]:
 
 
 def run_cell(cell: Cell, progress: Progress, console: Console) -> None:
-    """Run a cell's stages in order, each by itself; the first failure ends it."""
+    """Run a cell's stages in order; the first failure ends it."""
     began = time.monotonic()
     log = LOGS / f"{cell.key}.log"
     log.unlink(missing_ok=True)
-    for stage in CELL_STAGES:
-        progress.stage = stage
-        if run_single(f"{stage}@{cell.key}", log) != 0:
-            progress.failed = True
-            break
+    progress.failed = run_stages([f"{stage}@{cell.key}" for stage in CELL_STAGES], log) != 0
     progress.seconds = time.monotonic() - began
+    watch(cell, progress)
     outcome = f"failed in {progress.stage}" if progress.failed else "done"
-    progress.stage = outcome
+    progress.outcome = outcome
     console.print(f"{cell.key}: {outcome}, {progress.seconds:.0f} s", highlight=False)
 
 
-def run_single(stage: str, log: Path) -> int:
-    """Run one stage, its output into a log; wait where another DVC holds a lock."""
+def watch(cell: Cell, progress: Progress) -> None:
+    """Read off a cell's log which stage it is in, and the last that was said."""
+    lines = last_lines(cell)
+    begun = [found[1] for line in lines if (found := BEGUN.search(line))]
+    progress.stage = begun[-1] if begun else progress.stage
+    progress.detail = lines[-1][:60] if lines else ""
+
+
+def run_stages(stages: list[str], log: Path) -> int:
+    """Run stages and nothing that they depend on, their output into a log; wait where a lock is held.
+
+    One DVC does them all: it reads params.yaml and dvc.lock for seconds before its first.
+    """
     for wait in (1, 2, 4, 8, 0):
         with log.open("ab") as stream:
             start = stream.tell()
-            command = dvc("repro", "--single-item", stage)
+            command = dvc("repro", "--single-item", *stages)
             code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
         said = log.read_bytes()[start:].decode(errors="replace")
         if code == 0 or not BUSY.search(said):
@@ -177,8 +187,8 @@ def run_single(stage: str, log: Path) -> int:
     return code
 
 
-def last_lines(cell: Cell, n: int) -> list[str]:
-    """Last lines of a cell's log that say something."""
+def last_lines(cell: Cell, n: int = 0) -> list[str]:
+    """Last lines of a cell's log that say something; without a number, as many as are at hand."""
     log = LOGS / f"{cell.key}.log"
     if not log.is_file():
         return []
@@ -192,7 +202,7 @@ def table_of(progress: dict[str, Progress]) -> Table:
     for heading in ("cell", "stage", "last line of its log"):
         table.add_column(heading, no_wrap=True)
     for key, state in progress.items():
-        table.add_row(key, state.stage, state.detail)
+        table.add_row(key, state.outcome or state.stage, state.detail)
     return table
 
 

@@ -149,6 +149,7 @@ def test_a_cell_that_fails_is_named_with_its_log_and_the_others_are_finished(stu
     answer, ran = make(study, STAND_IN_FAILS=f"train {GAN}")
     assert answer.returncode == 1
     assert f"error: {GAN} failed; its log is build/logs/{GAN}.log" in answer.stdout
+    assert f"{GAN}: failed in train" in answer.stdout
     assert "this cell was told to fail" in answer.stdout
     assert chain(WGAN) <= set(ran) and not LAST & set(ran)
     answer, ran = make(study)  # the same command goes on
@@ -172,7 +173,7 @@ def test_where_another_dvc_holds_a_lock_a_stage_waits_and_tries_again(tmp_path, 
     )
     monkeypatch.setattr(repro, "dvc", lambda *_: [sys.executable, "-c", script, str(calls)])
     monkeypatch.setattr(repro.time, "sleep", lambda _: None)
-    assert repro.run_single("train@x", tmp_path / "log") == 0
+    assert repro.run_stages(["train@x"], tmp_path / "log") == 0
     assert calls.read_text() == "xxx"
 
 
