@@ -32,7 +32,7 @@ from pipeline.repro import ALLOCATOR
 DATASET, SAMPLES = "mnist", 10_000
 STORE = Path("data/lmdb") / f"{DATASET}.lmdb"
 EVALUATOR, REFERENCE = Path("build/evaluators") / DATASET, Path("build/reference") / DATASET
-LEVEL = 250.0  # four times the distance that the best variant ends at; real training images have 4
+LEVEL = 250.0  # where DCGAN's course begins to flatten; its runs in reports/mnist end near 183
 LIMIT, EVERY = 150.0, 10.0  # seconds of training at most, and between scores
 LOOPS = {
     "paper": "textbook loop, rates of the paper",

@@ -60,6 +60,8 @@ class Case:
 class FlopCounter(TorchDispatchMode):
     """Counts the operations of convolutions and matrix products, two for a multiplication with its sum.
 
+    Those that are done: a convolution by tiles (`gan.networks.winograd`) has its fewer ones.
+
     torch's own FlopCounterMode also follows modules, by hooks that `autograd.grad` refuses.
     """
 
