@@ -16,7 +16,7 @@ from gan.errors import DataError
 Pixels = NDArray[np.uint8]
 
 SCALE = 2  # whole, so that every pixel of a digit stays a square
-PLANE = 28  # side of the picture that a point of a mixture is drawn in
+PLANE, GROUND = 28, 48  # side and grey of the picture that a point of a mixture is drawn in
 GAP = 2  # between the tiles of a grid, in pixels of the images
 FRAME, LAST_FRAME = 600, 2500  # milliseconds
 INK, MUTED = (240, 240, 240), (150, 150, 150)
@@ -49,7 +49,7 @@ def drawn(images: Pixels) -> Pixels:
     if images.shape[1:] != mixture.SHAPE:
         return images
     across, up = images.reshape(-1, 2).T.astype(np.int64) * PLANE // 256
-    pictures = np.zeros((len(images), 1, PLANE, PLANE), np.uint8)
+    pictures = np.full((len(images), 1, PLANE, PLANE), GROUND, np.uint8)
     rows, columns = np.ogrid[:PLANE, :PLANE]
     near = (abs(rows - (PLANE - 1 - up)[:, None, None]) < 2) & (abs(columns - across[:, None, None]) < 2)
     pictures[:, 0][near] = 255
