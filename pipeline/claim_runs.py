@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from gan.config import Params, load_params
+from gan.config import Params
 from gan.errors import ConfigError, DataError
 from gan.files import write_bytes
 from pipeline import repro
 from pipeline.claims import Claim, minutes_of
-from pipeline.stage import PARAMS, Cell
+from pipeline.stage import PARAMS, Cell, read_params
 from pipeline.studies import replace_selection
 
 
@@ -65,7 +65,7 @@ def selected(cells: Sequence[Cell]) -> Iterator[None]:
     An edit of params.yaml in the meantime stays. Where the process is killed, `gantry select` goes back.
     """
     before = PARAMS.read_bytes()
-    selection = load_params(PARAMS).select.model_dump()
+    selection = read_params().select.model_dump()
     meanwhile = replace_selection(
         before.decode(),
         {

@@ -1,4 +1,8 @@
-"""Owns the command `gantry`: what a person asks for by name. Torch and MLflow are loaded where used."""
+"""Owns the command `gantry`: what a person asks for by name.
+
+What a command needs it loads when it runs: reading params.yaml takes longer than showing a command's help,
+and torch and MLflow take seconds.
+"""
 
 import json
 import math
@@ -13,17 +17,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan import __version__
-from gan.card import Card
-from gan.config import load_params
 from gan.errors import ConfigError, GanError
-from gan.files import replaced_atomically
-from pipeline.compare import compare
-from pipeline.datasets import check_samples, data, import_
-from pipeline.stage import PARAMS, Cell, report_error, selected_cells
+from gan.files import replaced_atomically, write_bytes
+from pipeline.stage import PARAMS, Cell, read_params, report_error, selected_cells
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from torch import Tensor
 
+    from gan.card import Card
     from pipeline.registry import Version
 
 FORMATS = ("png", "npy", "png-dir")
@@ -55,17 +57,14 @@ def main(debug: bool) -> None:
     """
 
 
-main.add_command(compare)
-main.add_command(data)
-main.add_command(import_)
-
-
 @main.command()
 @click.option("--default", is_flag=True, help="Fail when the selection isn't that of studies/default.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(default: bool, as_json: bool) -> None:
     """Check params.yaml and list the cells that it selects."""
-    params = load_params(PARAMS)
+    from pipeline.datasets import check_samples
+
+    params = read_params()
     if default:
         from pipeline.studies import check_default
 
@@ -78,6 +77,129 @@ def check(default: bool, as_json: bool) -> None:
     for cell in cells:
         click.echo(cell.key)
     click.echo(f"params.yaml is valid; it selects {_count(len(cells), 'cell')}", err=True)
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, metavar="CELL|FILE|REPORT...")
+@click.option("--raw", is_flag=True, help="Compare the raw generators, not the averaged ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(records: Sequence[str], raw: bool, as_json: bool) -> None:
+    """Lay scores side by side, if one protocol made them.
+
+    Each argument is a cell, a file of build/metrics with its stamp in build/protocols, or a report: its
+    folder or its leaderboard.json. Ends with 65 and a line for each field in which protocols differ.
+
+    \b
+    gantry compare mnist_tiny-dcgan-quick-0 mnist_tiny-dcgan-quick-1
+    gantry compare mnist_tiny-dcgan-quick-0 reports/penalties
+    """  # noqa: D301
+    from pipeline.compare import as_dict, heading, read_comparable, table
+
+    found = read_comparable(records, "raw" if raw else "averaged")
+    if as_json:
+        _print_json(as_dict(found))
+        return
+    click.echo(heading(found))
+    _print_rich(table(found))
+
+
+SPLIT = click.option("--split", default="train", show_default=True, help="train, validation or test.")
+FORCE = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+
+@main.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def data(context: click.Context, as_json: bool) -> None:
+    """List data sets: images, splits, digest, licence, and what is missing."""
+    if context.invoked_subcommand is not None:
+        return
+    from pipeline.datasets import data_table, list_data
+
+    rows = list_data(read_params())
+    if as_json:
+        _print_json(rows)
+        return
+    _print_rich(data_table(rows))
+    click.echo("a name in select.datasets of params.yaml is fetched and converted by 'make repro'", err=True)
+
+
+@data.command()
+@click.argument("name")
+@SPLIT
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=128, show_default=True, help="Images.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default: NAME.png.")
+@FORCE
+def view(name: str, split: str, count: int, out: Path | None, force: bool) -> None:
+    """Draw images spread evenly over a split of data set NAME, sorted by class."""
+    from pipeline.contact import contact_sheet
+    from pipeline.datasets import open_store
+
+    out = out or Path(f"{name}.png")
+    if out.exists() and not force:
+        raise FileExistsError(f"{out}: exists; give --force to overwrite it, or another --out")
+    store = open_store(name, split)
+    write_bytes(out, contact_sheet(store, count))
+    click.echo(f"{out}: {min(count, len(store)):,} of {len(store):,} images of {name}, {split}")
+
+
+@data.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@SPLIT
+@click.option("-n", "count", type=click.IntRange(1), help="Images from the first on; default: all.")
+@FORCE
+def export(name: str, folder: Path, split: str, count: int | None, force: bool) -> None:
+    """Write the images of a split of data set NAME as PNG files to FOLDER, with labels.csv."""
+    from pipeline.datasets import export_images, open_store
+
+    store = open_store(name, split)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:
+        raise FileExistsError(f"{folder}: is not empty; give --force to write into it, or another folder")
+    total = min(count or len(store), len(store))
+    export_images(store, folder, total)
+    click.echo(f"{folder}: {total:,} images of {name}, {split}, and labels.csv")
+
+
+@main.command("import")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--size", type=click.IntRange(4, 1024), help="Side of the images; default: 64, an array's own.")
+@click.option("--grey", is_flag=True, help="One channel; default: three.")
+@click.option(
+    "--crop",
+    default="short_side",
+    show_default=True,
+    help="How a picture of any size becomes one of the data set's; a wrong one names all.",
+)
+@click.option(
+    "--licence", default="not stated", show_default=True, help="What may be done with the pictures."
+)
+def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, licence: str) -> None:
+    """Make data set NAME of pictures of your own at PATH.
+
+    PATH is a folder or a zip of JPEG, PNG or WebP files, an LMDB folder or zip as LSUN's, an
+    images-idx3 file beside its labels, or an npy of uint8. Sub-folders are classes; top folders named
+    train, validation and test are splits, else every tenth picture is test. The pictures are brought to
+    data/own/NAME, and NAME into data/manifest.yaml and params.yaml.
+    """
+    from pipeline.datasets import MANIFEST
+    from pipeline.imports import import_data, parse_crop
+
+    plan = import_data(
+        name,
+        path,
+        manifest=MANIFEST,
+        params=PARAMS,
+        size=size,
+        grey=grey,
+        crop=parse_crop(crop),
+        licence=licence,
+    )
+    click.echo(
+        f"{name}: {'x'.join(map(str, plan.image))} images by crop {plan.crop}; "
+        f"put {name} into select.datasets of params.yaml and run 'make repro'"
+    )
 
 
 @main.command()
@@ -98,7 +220,7 @@ def variants(dataset: str | None, image: str | None, all_: bool, as_json: bool) 
     """
     from pipeline.roster import choose_dataset, describe_roster, parse_image, roster_lines
 
-    params = load_params(PARAMS)
+    params = read_params()
     shape = parse_image(image) if image is not None else None
     name = choose_dataset(params, dataset, shape)
     rows = describe_roster(params, name, shape, extra=all_)
@@ -122,7 +244,7 @@ def select(name: str) -> None:
     from pipeline.studies import select_study
 
     select_study(name, PARAMS)
-    count = len(selected_cells(load_params(PARAMS)))
+    count = len(selected_cells(read_params()))
     click.echo(f"params.yaml selects study {name}: {_count(count, 'cell')}; run 'make repro'", err=True)
 
 
@@ -186,7 +308,7 @@ def models(as_json: bool) -> None:
     show_default=True,
     help="One grid, one uint8 array (N, C, H, W), or a file for each image.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@FORCE
 def sample(model: str, count: int, seed: int, out: Path, format_: str, force: bool) -> None:
     """Draw images from a registered model.
 
@@ -269,7 +391,7 @@ def sync() -> None:
     from pipeline.publish import choose_champions, crown_champions, publish_cell, without_champion
     from pipeline.tracking import find_experiment, mlflow_session, runs_url
 
-    params = load_params(PARAMS)
+    params = read_params()
     there, missing = _trained_cells(selected_cells(params))
     for cell in missing:
         click.echo(f"{cell.key}: not trained and scored here; run 'dvc repro evaluate@{cell.key}'", err=True)
@@ -319,7 +441,7 @@ def report(open_: bool, readme: bool, check_: bool) -> None:
     """
     from pipeline import report as reports
 
-    params = load_params(PARAMS)
+    params = read_params()
     if readme and check_:
         raise ConfigError("--readme writes and --check compares; give one of them")
     if readme:
@@ -357,7 +479,7 @@ def claims(name: str | None, budget: float | None, as_json: bool) -> None:
     from pipeline.claims import find_claim, judge, read_claims
     from pipeline.verdicts import counts_text, verdict_lines, verdict_rows
 
-    params = load_params(PARAMS)
+    params = read_params()
     all_ = read_claims()
     asked = all_ if name is None else [find_claim(name, all_)]
     if budget is not None:
@@ -385,6 +507,12 @@ def _count(number: int, noun: str, plural: str = "") -> str:
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _print_rich(table: "Table") -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,10 +1,9 @@
-"""Owns `gantry compare`: scores of any cells and reports side by side, if they were made alike.
+"""Owns what `gantry compare` shows: scores of any cells and reports, if they were made alike.
 
 A column holds one protocol. Where two records differ in a field of their stamps, nothing is shown but
 these fields. Loads neither torch nor MLflow.
 """
 
-import json
 import math
 import re
 import sys
@@ -12,15 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
-from rich.console import Console
 from rich.table import Table
 
-from gan.config import load_params
 from gan.errors import DataError
 from gan.files import read_json
 from pipeline.protocol import FLAT, RAW, Protocol, Weights, read_protocol
-from pipeline.stage import PARAMS, parse_cell
+from pipeline.stage import parse_cell, read_params
 
 LEADERBOARD = "leaderboard.json"
 FIELDS = tuple(Protocol.model_fields)
@@ -42,29 +38,15 @@ class Record(NamedTuple):
     ceilings: dict[str, float]
 
 
-@click.command()
-@click.argument("records", nargs=-1, required=True, metavar="CELL|FILE|REPORT...")
-@click.option("--raw", is_flag=True, help="Compare the raw generators, not the averaged ones.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def compare(records: Sequence[str], raw: bool, as_json: bool) -> None:
-    """Lay scores side by side, if one protocol made them.
+def read_comparable(arguments: Sequence[str], weights: Weights) -> list[Record]:
+    """Read what the arguments stand for, and say on stderr what is unknown of it.
 
-    Each argument is a cell, a file of build/metrics with its stamp in build/protocols, or a report: its
-    folder or its leaderboard.json. Ends with 65 and a line for each field in which protocols differ.
-
-    \b
-    gantry compare mnist_tiny-dcgan-quick-0 mnist_tiny-dcgan-quick-1
-    gantry compare mnist_tiny-dcgan-quick-0 reports/penalties
-    """  # noqa: D301
-    weights: Weights = "raw" if raw else "averaged"
-    found = [record for argument in records for record in read_records(argument, weights)]
+    Raises DataError with a line for each difference where two protocols made it, and as `read_records`.
+    """
+    found = [record for argument in arguments for record in read_records(argument, weights)]
     check_comparable(found)
     _warn_of_unknown(found)
-    if as_json:
-        click.echo(json.dumps(_as_dict(found), indent=1, ensure_ascii=False))
-    else:
-        click.echo(_heading(found))
-        Console(width=None if sys.stdout.isatty() else 200).print(_table(found))
+    return found
 
 
 def read_records(argument: str, weights: Weights = "averaged") -> list[Record]:
@@ -77,7 +59,7 @@ def read_records(argument: str, weights: Weights = "averaged") -> list[Record]:
     if path.is_dir():
         path = path / LEADERBOARD
     elif "/" not in argument and path.suffix != ".json":
-        path = parse_cell(argument, load_params(PARAMS)).metrics
+        path = parse_cell(argument, read_params()).metrics
     is_report = path.name == LEADERBOARD
     if not path.is_file():
         todo = "'make repro' of its study" if is_report else f"'dvc repro evaluate@{path.stem}'"
@@ -196,7 +178,7 @@ def _warn_of_unknown(records: Sequence[Record]) -> None:
     for source, names in unknown.items():
         if names:
             listed = ", ".join(name for name in FIELDS if name in names)
-            click.echo(f"{source}: rows without stamps; unknown and not compared: {listed}", err=True)
+            print(f"{source}: rows without stamps; unknown and not compared: {listed}", file=sys.stderr)
 
 
 def _columns(records: Sequence[Record]) -> list[str]:
@@ -211,7 +193,8 @@ def _scale(records: Sequence[Record], end: str) -> dict[str, float]:
     return {name: merged[name] for name in _columns(records) if name in merged}
 
 
-def _as_dict(records: Sequence[Record]) -> dict[str, Any]:
+def as_dict(records: Sequence[Record]) -> dict[str, Any]:
+    """Scores with what they share: protocol, floors and ceilings."""
     return {
         "protocol": _shared_protocol(records),
         "floor": _scale(records, "floor"),
@@ -227,7 +210,8 @@ def _shared_protocol(records: Sequence[Record]) -> dict[str, Any]:
     return {name: known[name] for name in FIELDS if name in known}
 
 
-def _heading(records: Sequence[Record]) -> str:
+def heading(records: Sequence[Record]) -> str:
+    """Say in a line what protocol the records share."""
     protocol = _shared_protocol(records)
     return (
         f"{protocol['dataset']}: {protocol['weights']} generator, {protocol['samples']:,} samples against "
@@ -235,7 +219,7 @@ def _heading(records: Sequence[Record]) -> str:
     )
 
 
-def _table(records: Sequence[Record]) -> Table:
+def table(records: Sequence[Record]) -> Table:
     """Lay out records and metrics, the longer of the two downwards; floor and ceiling come last."""
     protocol, names = _shared_protocol(records), _columns(records)
     rows = [(_title(record, records), record.scores) for record in records]
@@ -244,12 +228,12 @@ def _table(records: Sequence[Record]) -> Table:
     cells += [[title, *(_text(values.get(name)) for name in names)] for title, values in rows]
     if len(names) > len(rows):
         cells = [list(column) for column in zip(*cells, strict=True)]
-    table = Table(box=None, pad_edge=False)
+    laid_out = Table(box=None, pad_edge=False)
     for position, header in enumerate(cells[0]):
-        table.add_column(header, justify="right" if position else "left", overflow="fold")
+        laid_out.add_column(header, justify="right" if position else "left", overflow="fold")
     for row in cells[1:]:
-        table.add_row(*row)
-    return table
+        laid_out.add_row(*row)
+    return laid_out
 
 
 def _text(value: float | None) -> str:

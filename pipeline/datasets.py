@@ -1,56 +1,26 @@
-"""Owns the commands `gantry data` and `gantry import`: which images there are, and how to look at them."""
+"""Owns what `gantry data` shows: which images there are, what is missing, and how to take them out."""
 
 import csv
-import json
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import click
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gan.config import Params, load_params
+from gan.config import Params
 from gan.data.digits import STACKED
 from gan.data.download import DatasetEntry, read_manifest
 from gan.data.image_store import NO_LABEL, SPLITS, ImageStore, manifest_path
 from gan.data.image_store import read_manifest as read_store
-from gan.data.pixels import CropName
 from gan.errors import ConfigError, DataError
-from gan.files import write_bytes
-from pipeline.stage import PARAMS, check_dataset
+from pipeline.stage import PARAMS, check_dataset, read_params
 
 MANIFEST = Path("data/manifest.yaml")
 AT_A_TIME = 256  # images read in one transaction
-
-
-@click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def data(context: click.Context, as_json: bool) -> None:
-    """List data sets: images, splits, digest, licence, and what is missing."""
-    if context.invoked_subcommand is not None:
-        return
-    params = load_params(PARAMS)
-    rows = list_data(params)
-    if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "images", "size", "splits", "digest", "state", "licence"):
-        table.add_column(column, justify="right" if column == "images" else "left", overflow="fold")
-    for row in rows:
-        splits = " ".join(f"{name} {count:,}" for name, count in row["splits"].items())
-        size = "x".join(map(str, row["image"]))
-        state = row["state"]
-        if row["missing"]:
-            state += f": {len(row['missing'])} of {row['files']} files, {row['bytes_missing'] / 1e9:,.2f} GB"
-        digest = (row["digest"] or "")[:12]
-        table.add_row(row["name"], f"{row['count']:,}", size, splits, digest, state, row["licence"])
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-    click.echo("a name in select.datasets of params.yaml is fetched and converted by 'make repro'", err=True)
 
 
 def list_data(params: Params) -> list[dict[str, Any]]:
@@ -138,53 +108,36 @@ def _missing_files(name: str, entry: DatasetEntry | None) -> tuple[list[str], in
     return missing, left
 
 
-def _open(name: str, split: str) -> ImageStore:
-    return ImageStore(Path("data/lmdb") / f"{check_dataset(name, load_params(PARAMS))}.lmdb", split)
+def data_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out what `list_data` found."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "images", "size", "splits", "digest", "state", "licence"):
+        table.add_column(column, justify="right" if column == "images" else "left", overflow="fold")
+    for row in rows:
+        splits = " ".join(f"{name} {count:,}" for name, count in row["splits"].items())
+        size = "x".join(map(str, row["image"]))
+        state = row["state"]
+        if row["missing"]:
+            state += f": {len(row['missing'])} of {row['files']} files, {row['bytes_missing'] / 1e9:,.2f} GB"
+        digest = (row["digest"] or "")[:12]
+        table.add_row(row["name"], f"{row['count']:,}", size, splits, digest, state, row["licence"])
+    return table
 
 
-SPLIT = click.option("--split", default="train", show_default=True, help="train, validation or test.")
-FORCE = click.option("--force", is_flag=True, help="Overwrite what is there.")
+def open_store(name: str, split: str) -> ImageStore:
+    """Open a split of a data set. Raises ConfigError for an unknown one, DataError where it isn't there."""
+    return ImageStore(Path("data/lmdb") / f"{check_dataset(name, read_params())}.lmdb", split)
 
 
-@data.command()
-@click.argument("name")
-@SPLIT
-@click.option("-n", "count", type=click.IntRange(1, 10_000), default=128, show_default=True, help="Images.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; default: NAME.png.")
-@FORCE
-def view(name: str, split: str, count: int, out: Path | None, force: bool) -> None:
-    """Draw images spread evenly over a split of data set NAME, sorted by class."""
-    from pipeline.contact import contact_sheet
-
-    out = out or Path(f"{name}.png")
-    if out.exists() and not force:
-        raise FileExistsError(f"{out}: exists; give --force to overwrite it, or another --out")
-    store = _open(name, split)
-    write_bytes(out, contact_sheet(store, count))
-    click.echo(f"{out}: {min(count, len(store)):,} of {len(store):,} images of {name}, {split}")
-
-
-@data.command()
-@click.argument("name")
-@click.argument("folder", type=click.Path(path_type=Path))
-@SPLIT
-@click.option("-n", "count", type=click.IntRange(1), help="Images from the first on; default: all.")
-@FORCE
-def export(name: str, folder: Path, split: str, count: int | None, force: bool) -> None:
-    """Write the images of a split of data set NAME as PNG files to FOLDER, with labels.csv."""
-    from PIL import Image
-
-    store = _open(name, split)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:
-        raise FileExistsError(f"{folder}: is not empty; give --force to write into it, or another folder")
+def export_images(store: ImageStore, folder: Path, total: int) -> None:
+    """Write the first images of a store as PNG files, with labels.csv beside them."""
     folder.mkdir(parents=True, exist_ok=True)
-    total = min(count or len(store), len(store))
     digits = len(str(len(store) - 1))
     starts = range(0, total, AT_A_TIME)
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file", "label", *store.attributes])
-        for begin in track(starts, f"export {name}", console=Console(stderr=True)):
+        for begin in track(starts, f"export to {folder}", console=Console(stderr=True)):
             chosen = np.arange(begin, min(begin + AT_A_TIME, total))
             labels, traits = store.read_labels(chosen), store.read_attributes(chosen)
             for number, pixels, label, values in zip(chosen, store.read(chosen), labels, traits, strict=True):
@@ -192,38 +145,3 @@ def export(name: str, folder: Path, split: str, count: int | None, force: bool) 
                 picture = pixels[0] if store.image.channels == 1 else pixels.transpose(1, 2, 0)
                 Image.fromarray(picture).save(folder / file)
                 writer.writerow([file, "" if label == NO_LABEL else label, *values.astype(int)])
-    click.echo(f"{folder}: {total:,} images of {name}, {split}, and labels.csv")
-
-
-@click.command("import")
-@click.argument("name")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--size", type=click.IntRange(4, 1024), help="Side of the images; default: 64, an array's own.")
-@click.option("--grey", is_flag=True, help="One channel; default: three.")
-@click.option(
-    "--crop",
-    type=click.Choice(get_args(CropName)),
-    default="short_side",
-    show_default=True,
-    help="How a picture of any size becomes one of the data set's.",
-)
-@click.option(
-    "--licence", default="not stated", show_default=True, help="What may be done with the pictures."
-)
-def import_(name: str, path: Path, size: int | None, grey: bool, crop: CropName, licence: str) -> None:
-    """Make data set NAME of pictures of your own at PATH.
-
-    PATH is a folder or a zip of JPEG, PNG or WebP files, an LMDB folder or zip as LSUN's, an
-    images-idx3 file beside its labels, or an npy of uint8. Sub-folders are classes; top folders named
-    train, validation and test are splits, else every tenth picture is test. The pictures are brought to
-    data/own/NAME, and NAME into data/manifest.yaml and params.yaml.
-    """
-    from pipeline.imports import import_data
-
-    plan = import_data(
-        name, path, manifest=MANIFEST, params=PARAMS, size=size, grey=grey, crop=crop, licence=licence
-    )
-    click.echo(
-        f"{name}: {'x'.join(map(str, plan.image))} images by crop {plan.crop}; "
-        f"put {name} into select.datasets of params.yaml and run 'make repro'"
-    )

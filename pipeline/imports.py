@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
@@ -161,6 +161,15 @@ def _pack(source: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name, path in paths:
             archive.writestr(zipfile.ZipInfo(name, EARLIEST), path.read_bytes())
+
+
+def parse_crop(name: str) -> CropName:
+    """Read a crop's name. Raises ConfigError naming those there are."""
+    crops: tuple[CropName, ...] = get_args(CropName)
+    for crop in crops:
+        if crop == name:
+            return crop
+    raise ConfigError(f"no crop {name!r}; there are {', '.join(crops)}")
 
 
 def _plan(layout: Layout, folder: Path, size: int | None, grey: bool, crop: CropName) -> Plan:

@@ -3,16 +3,20 @@
 A stage is run as `python -m pipeline.NAME ARGUMENT`, by DVC or by hand, in the project's root.
 """
 
+from __future__ import annotations
+
 import errno
 import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from gan.config import Params, Recipe, load_params
 from gan.errors import ConfigError, GanError
+
+if TYPE_CHECKING:
+    from gan.config import Params, Recipe
 
 PARAMS = Path("params.yaml")
 
@@ -102,6 +106,13 @@ class Cell:
         return Path("build/reference") / self.dataset
 
 
+def read_params() -> Params:
+    """Read and check params.yaml. Raises ConfigError with a line for each fault."""
+    from gan.config import load_params  # half of what `gantry --help` would take
+
+    return load_params(PARAMS)
+
+
 def parse_cell(key: str, params: Params) -> Cell:
     """Read a cell key and check each of its parts against params.yaml. Raises ConfigError."""
     parts = key.split("-")
@@ -177,7 +188,7 @@ def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT
         print(f"usage: python -m pipeline.{module} {usage} [--debug]".replace("  ", " "), file=sys.stderr)
         raise SystemExit(2)
     try:
-        main(load_params(PARAMS), arguments[0] if arguments else "")
+        main(read_params(), arguments[0] if arguments else "")
     except (GanError, OSError) as error:
         if "--debug" in sys.argv:
             raise

@@ -285,6 +285,7 @@ def snapshot(project):
             65,
             "has 34x30 pixels, the store's are",
         ),
+        (["own", "mine", "--grey", "--crop", "middle"], 78, "no crop 'middle'; there are exact, short_side"),
         (["own", "broken.npy"], 65, "no array that could be read"),
         (["own", "broken"], 65, "can't be decoded"),
     ],
