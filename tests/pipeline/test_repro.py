@@ -157,6 +157,51 @@ def test_a_cell_that_fails_is_named_with_its_log_and_the_others_are_finished(stu
     assert set(ran) == chain(GAN) | LAST
 
 
+@pytest.fixture
+def asked(study, monkeypatch):
+    """Make the study up to date, in DVC's stead; return what counts how often DVC was asked."""
+    monkeypatch.chdir(study)
+    counted = []
+    monkeypatch.setattr(repro, "stale_stages", lambda: counted.append("asked") or {})
+    return counted
+
+
+@pytest.mark.parametrize(
+    "changed", ["params.yaml", "gan/losses.py", "dvc.lock", "build/metrics/a.json", "reports/b"]
+)
+def test_dvc_is_asked_again_only_when_a_file_has_changed(study, asked, changed):
+    for _ in range(3):
+        assert repro.repro(jobs=1) == 0
+        (study / "gan/__pycache__").mkdir(exist_ok=True)
+        (study / "gan/__pycache__/losses.pyc").write_text(str(asked))
+    assert asked == ["asked"]
+    (study / changed).parent.mkdir(parents=True, exist_ok=True)
+    with (study / changed).open("a") as stream:
+        stream.write("\n")
+    repro.repro(jobs=1)
+    assert asked == ["asked"] * 2
+    (study / changed).unlink()
+    if changed != "params.yaml":
+        repro.repro(jobs=1)
+        assert asked == ["asked"] * 3
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_run_stands_for_up_to_date_unless_sources_were_edited_meanwhile(study, monkeypatch, edited):
+    def last(*_, **__):
+        (study / "dvc.lock").write_text("new")
+        if edited:
+            edit(study / "params.yaml", "seeds: [0]", "seeds: [1]")
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.chdir(study)
+    monkeypatch.setattr(repro, "stale_stages", lambda: {"report": []})
+    monkeypatch.setattr(repro, "run_stale", lambda *_: True)
+    monkeypatch.setattr(subprocess, "run", last)
+    assert repro.repro(jobs=1) == 0
+    assert repro.UP_TO_DATE.exists() != edited
+
+
 def test_a_fault_in_params_stops_it_before_any_stage(study):
     edit(study / "params.yaml", WGAN_CLIP, WGAN_CLIP.replace("clip", "clpi"))
     answer, ran = make(study)
@@ -183,7 +228,7 @@ def test_what_a_claim_lacks_is_run_though_params_select_something_else(study):
     before = (study / "params.yaml").read_bytes()
     program = (
         "from pipeline.claim_runs import *; from pipeline.claims import *; "
-        "run_lacking([find_claim('K7', read_claims())], load_params(PARAMS), 5)"
+        "run_lacking([find_claim('K7', read_claims())], read_params(), 5)"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program],
