@@ -25,7 +25,9 @@ from pipeline.evidence import Evidence, scores_along
 from pipeline.stage import Cell, find_recipe
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
-PASS_SECONDS = 3e-4  # of an image in one update, where nothing like it was trained; measured: 1.9 to 6.5e-4
+# Of an image in one update, where nothing like it was trained; measured: 1.9 to 6.5e-4, and 0.5 to 8e-5 of
+# perceptrons.
+PASS_SECONDS, PASS_SECONDS_OF_PERCEPTRONS = 3e-4, 4e-5
 CELL_SECONDS = 30.0  # of a cell's stages beside training, half of it imports
 
 
@@ -176,4 +178,5 @@ def _training_seconds(cell: Cell, params: Params) -> float:
     critic_steps = steps * getattr(method, "critic_steps", 1)
     if getattr(method, "warmup", "none") == "author":
         critic_steps += 100 * (min(steps, 25) + steps // 500)
-    return (steps + critic_steps) * method.batch_size * PASS_SECONDS
+    seconds = PASS_SECONDS_OF_PERCEPTRONS if method.networks.kind == "mlp" else PASS_SECONDS
+    return (steps + critic_steps) * method.batch_size * seconds

@@ -336,6 +336,8 @@ def test_minutes_are_those_of_like_runs_where_there_are_any(params_like: Params)
     # The authors' warm-up: 25 + 1 times 100 critic steps beside 5 * 500, and 500 of the generator.
     slow = Cell("mnist_tiny", "wgan_k1", "quick", 0)
     assert minutes_of([slow], params_like) == pytest.approx((5600 * 32 * 3e-4 + 30) / 60)
+    quick = Cell("mnist_tiny", "gan", "quick", 0)  # 18,000 steps of two updates of perceptrons with 64 images
+    assert minutes_of([quick], params_like) == pytest.approx((36_000 * 64 * 4e-5 + 30) / 60)
 
 
 @pytest.fixture
