@@ -48,15 +48,18 @@ class NetworksParams(StrictModel):
 
 
 class PerceptronParams(NetworksParams):
-    """One hidden layer on each side."""
+    """Hidden layers of one width, as many on either side."""
 
     kind: Literal["mlp"]
     hidden: PositiveInt
+    depth: Depth = 1  # hidden layers; cards of models from before there was a choice have no word on it
     activation: Literal["relu", "leaky_relu"]
     critic_dropout: Fraction
 
     def _summary(self) -> str:
-        return f"MLP, {self.hidden} hidden"
+        return (
+            f"MLP, {self.hidden} hidden" if self.depth == 1 else f"MLP, {self.depth} x {self.hidden} hidden"
+        )
 
     def _family(self) -> ModuleType:
         from gan.networks import mlp

@@ -1,4 +1,4 @@
-"""Owns the pair of perceptrons with one hidden layer each, as in wiseodd/generative-models.
+"""Owns the pair of perceptrons; with one hidden layer each, it is that of wiseodd/generative-models.
 
 The ancestor works on pixels in [0, 1] with a sigmoid output. Images here are in [-1, 1], so the
 critic maps them to [0, 1] first and the generator maps its sigmoid back: the same arithmetic.
@@ -19,6 +19,11 @@ def build_pair(
     if critic_norm != "none":
         raise ConfigError(f"perceptrons have no {critic_norm} norm; set critic_norm to none")
     return MLPGenerator(params, image, z_dim), MLPCritic(params, image)
+
+
+def _inputs(first: int, params: PerceptronParams) -> list[int]:
+    """Inputs of each hidden layer."""
+    return [first, *[params.hidden] * (params.depth - 1)]
 
 
 def _activation(name: str) -> nn.Module:
@@ -43,9 +48,10 @@ class MLPGenerator(nn.Module):
         super().__init__()
         self.image = image
         pixels = image.channels * image.height * image.width
-        self.layers = nn.Sequential(
-            nn.Linear(z_dim, params.hidden), _activation(params.activation), nn.Linear(params.hidden, pixels)
-        )
+        layers: list[nn.Module] = []
+        for inputs in _inputs(z_dim, params):
+            layers += [nn.Linear(inputs, params.hidden), _activation(params.activation)]
+        self.layers = nn.Sequential(*layers, nn.Linear(params.hidden, pixels))
         _initialise(self)
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -59,12 +65,11 @@ class MLPCritic(nn.Module):
     def __init__(self, params: PerceptronParams, image: ImageShape) -> None:
         super().__init__()
         pixels = image.channels * image.height * image.width
-        self.layers = nn.Sequential(
-            nn.Linear(pixels, params.hidden),
-            _activation(params.activation),
-            nn.Dropout(params.critic_dropout),
-            nn.Linear(params.hidden, 1),
-        )
+        layers: list[nn.Module] = []
+        for inputs in _inputs(pixels, params):
+            layers += [nn.Linear(inputs, params.hidden), _activation(params.activation)]
+            layers.append(nn.Dropout(params.critic_dropout))
+        self.layers = nn.Sequential(*layers, nn.Linear(params.hidden, 1))
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -31,6 +31,14 @@ def test_parameter_counts_are_those_of_the_ancestor(count, z_dim, of_generator):
     assert count(params, (1, 28, 28), z_dim, "none") == (of_generator, 100_609)
 
 
+def test_every_hidden_layer_has_its_activation_and_the_critics_their_dropout():
+    generator, critic = build((1, 2, 2), depth=3, critic_dropout=0.3)
+    kinds = [nn.Linear, nn.ReLU]
+    assert [type(layer) for layer in generator.layers] == [*kinds * 3, nn.Linear]
+    assert [type(layer) for layer in critic.layers] == [*[*kinds, nn.Dropout] * 3, nn.Linear]
+    assert [layer.in_features for layer in critic.layers if isinstance(layer, nn.Linear)] == [4, 8, 8, 8]
+
+
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_a_norm_is_a_clear_error(norm):
     with pytest.raises(ConfigError, match=f"no {norm} norm"):
