@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gan import distributed
 from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, scheduled
 from gan.errors import TrainingDiverged
-from gan.networks.layers import lay_out
+from gan.networks.layers import keep_derived, lay_out
 from gan.optimizers import new_optimizer
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, reestimate_batch_statistics
@@ -130,24 +130,25 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Sca
         set_learning_rates(state)
         scalars: Scalars = {}
         critic_steps = objective.critic_steps(state.step)
-        for inner in range(critic_steps):
-            if inner == 0 or not repeated:
-                real = next(batches).to(state.device, memory_format=layout, non_blocking=True)
-                state.batches_seen += 1
-                state.images_seen += len(real) * distributed.world_size()
-            state.seed_draws("critic", 0 if repeated else inner)
-            last = inner == critic_steps - 1
-            # The fakes of the last critic step keep their graph where the generator learns on them.
-            fake = state.draw_fakes(len(real), with_graph=last and noise != "fresh")
-            if last and noise == "joint":
-                scalars = generator_gradients(state, fake)
-            scalars |= critic_step(state, real, fake.detach())
-        if noise != "joint":
-            state.seed_draws("generator")
-            if noise == "fresh":
-                fake = state.draw_fakes(len(real), with_graph=True)
-            scalars |= generator_gradients(state, fake)
-        generator_update(state)
+        with keep_derived():
+            for inner in range(critic_steps):
+                if inner == 0 or not repeated:
+                    real = next(batches).to(state.device, memory_format=layout, non_blocking=True)
+                    state.batches_seen += 1
+                    state.images_seen += len(real) * distributed.world_size()
+                state.seed_draws("critic", 0 if repeated else inner)
+                last = inner == critic_steps - 1
+                # The fakes of the last critic step keep their graph where the generator learns on them.
+                fake = state.draw_fakes(len(real), with_graph=last and noise != "fresh")
+                if last and noise == "joint":
+                    scalars = generator_gradients(state, fake)
+                scalars |= critic_step(state, real, fake.detach())
+            if noise != "joint":
+                state.seed_draws("generator")
+                if noise == "fresh":
+                    fake = state.draw_fakes(len(real), with_graph=True)
+                scalars |= generator_gradients(state, fake)
+            generator_update(state)
         state.step += 1
         yield scalars
 

@@ -1,5 +1,9 @@
 """Owns what several families of networks share: norms, initialisation, sizes, and layers quick on a CPU."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,6 +83,36 @@ def lay_out(network: nn.Module, device: torch.device, memory_format: torch.memor
     for module in network.modules():
         if isinstance(module, Unflatten):
             module.memory_format = memory_format
+
+
+Kept = dict[tuple[int, bool], tuple[Tensor, int, Tensor]]  # by weight, and whether there is a graph to it
+_kept: ContextVar[Kept | None] = ContextVar("_kept", default=None)
+
+
+@contextmanager
+def keep_derived() -> Iterator[None]:
+    """Let layers derive what depends on their weights alone once for each value of the weights.
+
+    Not around two passes back to one value of a weight: the first frees what both would go through.
+    """
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def derived(weight: Tensor, derive: Callable[[], Tensor]) -> Tensor:
+    """Give what was derived from a weight as it is now, or derive it."""
+    kept = _kept.get()
+    if kept is None:
+        return derive()
+    key = (id(weight), weight.requires_grad and torch.is_grad_enabled())
+    of, version, found = kept.get(key, (None, 0, None))
+    if found is None or of is not weight or version != weight._version:
+        found = derive()
+        kept[key] = (weight, weight._version, found)
+    return found
 
 
 class Unflatten(nn.Module):

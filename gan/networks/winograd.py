@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gan.networks.layers import derived
+
 TILE = 4
 POINTS = (0, 1, -1, 2, -2)  # and infinity; small integers lose least
 NARROWEST = (64, 128)  # channels on one side and on the other
@@ -46,11 +48,9 @@ class WideConv2d(nn.Conv2d):
         if any(side % stride for side in maps.shape[2:]) or not _gains(self, maps, height, width):
             return super().forward(maps)
         plan = Plan(kernel_size, stride, height, width, maps.dtype)
-        kernel = _Linear.apply(self.weight, plan.points_of_kernel, plan.kernel_of_points)
         inputs = _Linear.apply(maps, plan.points_of_inputs, plan.inputs_of_points)
-        found: Tensor = _Linear.apply(
-            _TimesTransposed.apply(inputs, kernel), plan.outputs_of_points, plan.points_of_outputs
-        )
+        outputs = _Times.apply(inputs, plan.points_of(self.weight))
+        found: Tensor = _Linear.apply(outputs, plan.outputs_of_points, plan.points_of_outputs)
         return found if self.bias is None else found + self.bias.view(-1, 1, 1)
 
 
@@ -65,11 +65,9 @@ class WideConvTranspose2d(nn.ConvTranspose2d):
         if not doubles or not _gains(self, maps, height, width):
             return super().forward(maps, output_size)
         plan = Plan(kernel_size, stride, height, width, maps.dtype)
-        kernel = _Linear.apply(self.weight, plan.points_of_kernel, plan.kernel_of_points)
         outputs = _Linear.apply(maps, plan.points_of_outputs, plan.outputs_of_points)
-        found: Tensor = _Linear.apply(
-            torch.bmm(outputs, kernel), plan.inputs_of_points, plan.points_of_inputs
-        )
+        inputs = _TimesTransposed.apply(outputs, plan.points_of(self.weight))
+        found: Tensor = _Linear.apply(inputs, plan.inputs_of_points, plan.points_of_inputs)
         return found if self.bias is None else found + self.bias.view(-1, 1, 1)
 
 
@@ -101,7 +99,7 @@ class Plan:
 
     height, width: of the outputs of a convolution, which are the inputs of a transposed one. "Outputs" and
     "inputs" are those of the convolution. At the points, inputs are (P, R, stride^2 * C), outputs (P, R, D)
-    and kernels (P, D, stride^2 * C), with P points, R tiles of the batch, and channels C and D.
+    and kernels (P, stride^2 * C, D), with P points, R tiles of the batch, and channels C and D.
     """
 
     kernel: int
@@ -110,21 +108,23 @@ class Plan:
     width: int
     dtype: torch.dtype
 
+    def points_of(self, weight: Tensor) -> Tensor:
+        """Values of a layer's weight, differentiable; taken once while it stands (`derived`)."""
+        return derived(weight, lambda: _Linear.apply(weight, self.points_of_kernel, self.kernel_of_points))
+
     def points_of_kernel(self, kernel: Tensor) -> Tensor:
         """(D, C, k, k) to its values."""
         outputs, channels = kernel.shape[:2]
-        rows = kernel.permute(0, 2, 3, 1).reshape(outputs, -1, channels)
-        matrix = self._filtering.kernel
-        values = torch.bmm(matrix.expand(outputs, -1, -1), rows)
-        return values.view(outputs, self._points**2, -1).transpose(0, 1)
+        taps = kernel.permute(0, 2, 3, 1).reshape(outputs, -1).t().contiguous()
+        values = self._filtering.kernel @ taps.view(self.kernel**2, -1)
+        return values.view(self._points**2, -1, outputs)
 
     def kernel_of_points(self, values: Tensor) -> Tensor:
         """Adjoint of `points_of_kernel`."""
-        outputs = values.shape[1]
-        channels = values.shape[2] // self.stride**2
-        rows = values.transpose(0, 1).reshape(outputs, -1, channels)
-        kernel = torch.bmm(self._filtering.kernel.t().expand(outputs, -1, -1), rows)
-        return kernel.view(outputs, self.kernel, self.kernel, channels).permute(0, 3, 1, 2)
+        outputs = values.shape[2]
+        taps = self._filtering.kernel.t() @ values.reshape(len(self._filtering.kernel), -1)
+        kernel = taps.view(-1, outputs).t().contiguous()
+        return kernel.view(outputs, self.kernel, self.kernel, -1).permute(0, 3, 1, 2)
 
     def points_of_inputs(self, maps: Tensor) -> Tensor:
         """(N, C, H, W) to the values of their tiles."""
@@ -279,17 +279,37 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(gradients[0], ctx.back, ctx.forth), None, None
 
 
-class _TimesTransposed(torch.autograd.Function):
-    """(P, R, K) and (P, D, K) -> (P, R, D). Autograd's own rule gives the second gradient transposed."""
+class _Times(torch.autograd.Function):
+    """Kernels' values to those of outputs: (P, R, K) and (P, K, D) -> (P, R, D).
+
+    Of these two, each is the other's gradient. By autograd's own rules the kernel's second gradient comes
+    transposed, and is copied to be added to the first.
+    """
 
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(left, right)
-        return torch.bmm(left, right.transpose(1, 2))
+    def forward(ctx: Any, inputs: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, kernel)
+        return torch.bmm(inputs, kernel)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        left, right = ctx.saved_tensors
-        to_left = torch.bmm(gradients[0], right) if ctx.needs_input_grad[0] else None
-        to_right = torch.bmm(gradients[0].transpose(1, 2), left) if ctx.needs_input_grad[1] else None
-        return to_left, to_right
+        inputs, kernel = ctx.saved_tensors
+        to_inputs = _TimesTransposed.apply(gradients[0], kernel) if ctx.needs_input_grad[0] else None
+        to_kernel = torch.bmm(inputs.transpose(1, 2), gradients[0]) if ctx.needs_input_grad[1] else None
+        return to_inputs, to_kernel
+
+
+class _TimesTransposed(torch.autograd.Function):
+    """The adjoint in the maps: (P, R, D) and (P, K, D) -> (P, R, K)."""
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(outputs, kernel)
+        return torch.bmm(outputs, kernel.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        outputs, kernel = ctx.saved_tensors
+        to_outputs = _Times.apply(gradients[0], kernel) if ctx.needs_input_grad[0] else None
+        to_kernel = torch.bmm(gradients[0].transpose(1, 2), outputs) if ctx.needs_input_grad[1] else None
+        return to_outputs, to_kernel

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from benchmarks.step import FlopCounter
 from gan.networks import winograd
+from gan.networks.layers import keep_derived
 from gan.networks.winograd import WideConv2d, WideConvTranspose2d, cook_toom
 
 LAYERS = [WideConv2d, WideConvTranspose2d]
@@ -80,6 +81,37 @@ def test_values_gradients_and_second_derivatives_are_those_of_torch(layer, layou
         found.append((outputs, *first, *second))
     for one, wanted in zip(*found, strict=True):
         assert_close(one, wanted, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_kernel_goes_to_its_points_once_for_all_passes_of_a_step_and_gradients_stay(
+    layer, few, monkeypatch
+):
+    ours, _, inputs = pair_of(layer, (5, 2, 4, 4), (3, 2))
+    taken = []
+    transform = winograd.Plan.points_of_kernel
+    monkeypatch.setattr(
+        winograd.Plan, "points_of_kernel", lambda plan, kernel: taken.append(1) or transform(plan, kernel)
+    )
+
+    def gradients():
+        ours.zero_grad()
+        first = torch.autograd.grad(ours(inputs).square().sum(), inputs, create_graph=True)[0]
+        (first.flatten(1).norm(dim=1).sum() + ours(inputs + 1).sum() - ours(inputs.detach()).sum()).backward()
+        return ours.weight.grad.clone()
+
+    apart = gradients()
+    assert len(taken) == 3
+    with keep_derived():
+        assert_close(gradients(), apart, rtol=1e-12, atol=1e-12)
+        assert len(taken) == 4
+        with torch.no_grad():
+            ours.weight.mul_(2)  # an update
+        wanted = ours(inputs).detach()
+        with torch.no_grad():
+            assert torch.equal(ours(inputs), wanted)
+        assert len(taken) == 6  # the new values, and once more without a graph to the weight
+    assert_close(wanted, ours(inputs).detach(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
