@@ -6,7 +6,7 @@ from abc import abstractmethod
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from gan.contract import Fraction, ImageShape, StrictModel
 
@@ -52,7 +52,9 @@ class PerceptronParams(NetworksParams):
 
     kind: Literal["mlp"]
     hidden: PositiveInt
-    depth: Depth = 1  # hidden layers; cards of models from before there was a choice have no word on it
+    # Cards of models from before there was a choice have no word on these two.
+    depth: Depth = 1  # hidden layers
+    critic_gain: PositiveFloat | None = None  # what the critic takes images times; none: it takes pixels in [0, 1]
     activation: Literal["relu", "leaky_relu"]
     critic_dropout: Fraction
 

@@ -1,7 +1,10 @@
 """Owns the pair of perceptrons; with one hidden layer each, it is that of wiseodd/generative-models.
 
 The ancestor works on pixels in [0, 1] with a sigmoid output. Images here are in [-1, 1], so the
-critic maps them to [0, 1] first and the generator maps its sigmoid back: the same arithmetic.
+critic maps them to [0, 1] first and the generator maps its sigmoid back: the same arithmetic. Where few
+numbers tell much, as the coordinates of a point do, the critic takes them times a gain instead: a
+perceptron learns the slower, the finer a structure is beside the range of its inputs (Rahaman et al., 2019,
+arXiv:1806.08734).
 """
 
 import torch
@@ -70,8 +73,10 @@ class MLPCritic(nn.Module):
             layers += [nn.Linear(inputs, params.hidden), _activation(params.activation)]
             layers.append(nn.Dropout(params.critic_dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(params.hidden, 1))
+        self.gain = params.critic_gain
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images to logits."""
-        return self.layers((images.flatten(1) + 1) / 2).squeeze(1)
+        pixels = images.flatten(1)
+        return self.layers((pixels + 1) / 2 if self.gain is None else self.gain * pixels).squeeze(1)

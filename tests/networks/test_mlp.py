@@ -60,6 +60,12 @@ def test_the_critic_sees_pixels_in_zero_to_one():
     assert_close(critic(images), torch.tensor([10.0, 3.0]))  # 0 + 10 * 1 and 0.5 + 10 * 0.25
 
 
+def test_a_gain_stretches_what_the_critic_sees():
+    _, critic = build((1, 1, 2), critic_gain=12.0)
+    images = torch.tensor([[-1.0, 1.0], [0.0, -0.5]]).view(2, 1, 1, 2)
+    assert_close(critic(images), critic.layers(torch.tensor([[-12.0, 12.0], [0.0, -6.0]])).squeeze(1))
+
+
 def test_dropout_is_the_critics_alone():
     generator, critic = build((1, 2, 2), critic_dropout=0.3)
     assert [module.p for module in critic.modules() if isinstance(module, nn.Dropout)] == [0.3]
