@@ -170,7 +170,7 @@ def export(name: str, folder: Path, split: str, count: int | None, force: bool) 
     "--crop",
     default="short_side",
     show_default=True,
-    help="How a picture of any size becomes one of the data set's; a wrong one names all.",
+    help="How a picture of any size becomes one of the data set's: short_side, or another of docs/data.md.",
 )
 @click.option(
     "--licence", default="not stated", show_default=True, help="What may be done with the pictures."

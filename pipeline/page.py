@@ -24,7 +24,7 @@ from pipeline.course import Course
 from pipeline.course_charts import Strand, draw_courses, read_strands
 from pipeline.curves import Chart
 from pipeline.leaderboard import Board, Row
-from pipeline.pictures import data_uri, enlarge, lay_out, png_uri, read_samples
+from pipeline.pictures import data_uri, enlarge, lay_out, png_uri, read_overview
 from pipeline.stage import Cell
 from pipeline.table import (
     CourseLine,
@@ -215,7 +215,7 @@ def make_quality(board: Board) -> Quality:
 
 def _run(row: Row, name: str, page: str, line: Line, laws: NoiseLaws, strip: int, grid: int) -> Run:
     cell = row.cell
-    samples = read_samples(cell.samples / "averaged.npy", max(strip, grid))
+    samples = read_overview(cell.samples / "averaged.npy", max(strip, grid))
     width = samples.shape[3]
     return Run(
         name=name,

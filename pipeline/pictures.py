@@ -16,7 +16,12 @@ from gan.errors import DataError
 Pixels = NDArray[np.uint8]
 
 SCALE = 2  # whole, so that every pixel of a digit stays a square
-PLANE, GROUND = 28, 48  # side and grey of the picture that a point of a mixture is drawn in
+PLANE, DOT, GROUND = (
+    28,
+    3,
+    48,
+)  # side of the picture that a point of a mixture is drawn in, of the dot, and grey
+MANY, SMALL = 56, 1  # the same sides where a picture shows many points
 GAP = 2  # between the tiles of a grid, in pixels of the images
 FRAME, LAST_FRAME = 600, 2500  # milliseconds
 INK, MUTED = (240, 240, 240), (150, 150, 150)
@@ -44,14 +49,23 @@ def read_samples(path: Path, n: int | None = None) -> Pixels:
     return drawn(np.ascontiguousarray(images))
 
 
-def drawn(images: Pixels) -> Pixels:
+def read_overview(path: Path, n: int) -> Pixels:
+    """Read n pictures of a cell's samples, (n, C, H, W): the first n, or all points on n planes."""
+    images: Pixels = np.load(path, mmap_mode="r")
+    if images.shape[1:] != mixture.SHAPE:
+        return read_samples(path, n)
+    return np.stack([drawn(images[first::n], MANY, SMALL).max(axis=0) for first in range(n)])
+
+
+def drawn(images: Pixels, side: int = PLANE, dot: int = DOT) -> Pixels:
     """Points of a mixture as dots in small pictures of the plane, y upwards; any other images as they are."""
     if images.shape[1:] != mixture.SHAPE:
         return images
-    across, up = images.reshape(-1, 2).T.astype(np.int64) * PLANE // 256
-    pictures = np.full((len(images), 1, PLANE, PLANE), GROUND, np.uint8)
-    rows, columns = np.ogrid[:PLANE, :PLANE]
-    near = (abs(rows - (PLANE - 1 - up)[:, None, None]) < 2) & (abs(columns - across[:, None, None]) < 2)
+    across, up = images.reshape(-1, 2).T.astype(np.int64) * side // 256
+    pictures = np.full((len(images), 1, side, side), GROUND, np.uint8)
+    rows, columns = np.ogrid[:side, :side]
+    apart = abs(rows - (side - 1 - up)[:, None, None]), abs(columns - across[:, None, None])
+    near = (apart[0] <= dot // 2) & (apart[1] <= dot // 2)
     pictures[:, 0][near] = 255
     return pictures
 

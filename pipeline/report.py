@@ -15,7 +15,7 @@ from pipeline.figures import draw_figures
 from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
 from pipeline.markdown import report_markdown
 from pipeline.page import STRIP, NoiseLaws, Section, make_sections, pictured_rows, render_page
-from pipeline.pictures import Pixels, labelled_rows, read_samples
+from pipeline.pictures import Pixels, labelled_rows, read_overview
 from pipeline.readme import check_readme, readme_block, write_readme
 from pipeline.stage import Cell, run_stage, selected_cells
 from pipeline.table import make_table, short_names
@@ -79,7 +79,7 @@ def picture_rows(board: Board) -> Iterator[tuple[str, list[str], Pixels]]:
     names, laws = short_names(rows), NoiseLaws.of(rows)
     scores = {line.key: line.fid for line in make_table(board).lines}
     for row in rows:
-        samples = read_samples(row.cell.samples / "averaged.npy", STRIP)
+        samples = read_overview(row.cell.samples / "averaged.npy", STRIP)
         score = f"FID {scores[row.cell.key]}" + (", diverged" if row.status == "diverged" else "")
         law = laws.unusual(row.cell).replace("×", "x").replace("−", "-")  # Pillow's font lacks both
         yield names[row.cell.key], [score, *([f"noise {law}"] if law else [])], samples

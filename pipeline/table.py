@@ -185,6 +185,15 @@ def _decimals(n: int) -> Callable[[float | None], str]:
 _FLAGGED = f"flagged above {COPIED_SHARE * 100:.0f} % and {COPIED_TIMES:.0f} times what real images score"
 # Columns of the second table and rows of a variant's own, in this order.
 DETAILS = [
+    Detail("modes", "modes", _decimals(0), "combinations of names that some sample has"),
+    Detail(
+        "modes_confident",
+        "modes, confident",
+        _decimals(0),
+        "the same among samples of which each name has more than 90 %; of points, those on a mode",
+    ),
+    Detail("mode_kl", "mode KL", _decimals(3), "how far the modes are from equal shares, in nats"),
+    Detail("mode_kl_confident", "mode KL, confident", _decimals(3), "the same among the confident samples"),
     Detail(
         "is",
         "IS",

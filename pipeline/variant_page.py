@@ -23,6 +23,7 @@ from pipeline.pictures import (
     lay_out,
     png_uri,
     read_grid,
+    read_overview,
     read_samples,
 )
 from pipeline.published import Source, read_published
@@ -91,10 +92,10 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     drawn = read_samples(cell.trajectory / "images.npy")
     others = [lay_out(images[: columns * columns], columns) for images in drawn]
     charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
-    samples = read_samples(cell.samples / "averaged.npy", GRID)
+    samples = read_overview(cell.samples / "averaged.npy", GRID)
     ways = read_samples(cell.samples / "interpolation.npy")
     nearest = read_samples(cell.samples / "nearest.npy")
-    pairs = np.concatenate([samples[: len(nearest)], nearest])
+    pairs = np.concatenate([read_samples(cell.samples / "averaged.npy", len(nearest)), nearest])
     distances = read_json(cell.samples / "nearest.json")["distances"]
     said = read_departures(PARAMS, cell.dataset, cell.variant)
     values = dict(_flat(method.model_dump(mode="json", by_alias=True)))

@@ -17,6 +17,7 @@ from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, write_bytes, write_json
+from gan.metrics import METRICS
 from pipeline import report
 from pipeline.curves import CHARTS, draw_charts, read_history, short_number, smooth, ticks, value_range
 from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_json, summarise
@@ -26,6 +27,8 @@ from pipeline.protocol import write_protocols
 from pipeline.report import check_readme, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
 from pipeline.table import (
+    DETAILS,
+    FIRST_DETAILS,
     fixed,
     make_table,
     metric_lines,
@@ -928,3 +931,9 @@ def test_a_history_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("step,images_seen\n")
     with pytest.raises(DataError, match="dvc repro -f train@KEY"):
         read_history(tmp_path / "history.csv", "KEY")
+
+
+def test_every_metric_has_a_title_and_a_meaning():
+    explained = {detail.metric: detail.meaning for detail in (*FIRST_DETAILS, *DETAILS)}
+    assert set(explained) == set(METRICS)
+    assert all(explained.values())
