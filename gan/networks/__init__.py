@@ -54,7 +54,7 @@ class PerceptronParams(NetworksParams):
     hidden: PositiveInt
     # Cards of models from before there was a choice have no word on these two.
     depth: Depth = 1  # hidden layers
-    critic_gain: PositiveFloat | None = None  # what the critic takes images times; none: it takes pixels in [0, 1]
+    critic_gain: PositiveFloat | None = None  # the critic takes images times this; else pixels in [0, 1]
     activation: Literal["relu", "leaky_relu"]
     critic_dropout: Fraction
 
