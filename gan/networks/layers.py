@@ -1,4 +1,4 @@
-"""Owns what several families of networks share: norms, initialisation, sizes, and layers quick on a CPU."""
+"""Owns what families of networks share: norms, initialisation, sizes, quick layers, what weights give."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
