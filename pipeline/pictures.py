@@ -16,12 +16,9 @@ from gan.errors import DataError
 Pixels = NDArray[np.uint8]
 
 SCALE = 2  # whole, so that every pixel of a digit stays a square
-PLANE, DOT, GROUND = (
-    28,
-    3,
-    48,
-)  # side of the picture that a point of a mixture is drawn in, of the dot, and grey
-MANY, SMALL = 56, 1  # the same sides where a picture shows many points
+PLANE, DOT = 28, 3  # side of the picture that a point of a mixture is drawn in, and of the dot
+MANY, SMALL = 56, 1  # the same where a picture shows many points
+GROUND = 48  # grey, so that one picture ends where the next begins
 GAP = 2  # between the tiles of a grid, in pixels of the images
 FRAME, LAST_FRAME = 600, 2500  # milliseconds
 INK, MUTED = (240, 240, 240), (150, 150, 150)
