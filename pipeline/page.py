@@ -16,6 +16,7 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.progress import track
 
+from gan import mixture
 from gan.card import Card, read_card
 from gan.config import Params
 from gan.errors import DataError
@@ -63,6 +64,11 @@ class Run:
     def cell(self) -> Cell:
         """The cell whose run this is."""
         return self.row.cell
+
+    @property
+    def on_planes(self) -> bool:
+        """Whether its samples are points, all of which are shown, on as many planes as there are pictures."""
+        return tuple(self.card.image) == mixture.SHAPE
 
 
 @dataclass(frozen=True)

@@ -56,15 +56,15 @@ def read_overview(path: Path, n: int) -> Pixels:
 
 def drawn(images: Pixels, side: int = PLANE, dot: int = DOT) -> Pixels:
     """Points of a mixture as dots in small pictures of the plane, y upwards; any other images as they are."""
-    if images.shape[1:] != mixture.SHAPE:
+    if images.shape[-3:] != mixture.SHAPE:
         return images
     across, up = images.reshape(-1, 2).T.astype(np.int64) * side // 256
-    pictures = np.full((len(images), 1, side, side), GROUND, np.uint8)
+    pictures = np.full((len(across), 1, side, side), GROUND, np.uint8)
     rows, columns = np.ogrid[:side, :side]
     apart = abs(rows - (side - 1 - up)[:, None, None]), abs(columns - across[:, None, None])
     near = (apart[0] <= dot // 2) & (apart[1] <= dot // 2)
     pictures[:, 0][near] = 255
-    return pictures
+    return pictures.reshape(*images.shape[:-2], side, side)
 
 
 def read_grid(path: Path, image: ImageShape, columns: int = 8) -> Pixels:

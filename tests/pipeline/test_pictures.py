@@ -13,6 +13,12 @@ def test_a_point_is_a_dot_at_its_place_with_y_upwards():
     assert np.argwhere(right_middle[0] == 255).mean(axis=0).tolist() == [13, 26.5]
 
 
+def test_points_in_rows_or_frames_stay_in_them():
+    points = np.random.default_rng(0).integers(0, 256, (3, 4, 1, 1, 2), np.uint8)
+    assert drawn(points).shape == (3, 4, 1, PLANE, PLANE)
+    assert (drawn(points)[2] == drawn(points[2])).all()
+
+
 def test_an_overview_of_points_shows_them_all_and_one_of_images_the_first(tmp_path):
     points = np.random.default_rng(0).integers(0, 256, (10, 1, 1, 2), np.uint8)
     np.save(tmp_path / "points.npy", points)
