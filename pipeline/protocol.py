@@ -19,14 +19,13 @@ from gan.errors import DataError
 from gan.extractors import EXTRACTORS
 from gan.files import read_json, write_json
 from gan.randomness import derive_seed
-from pipeline.code import digest_of, reachable
+from pipeline.code import SCORING, digest_of, reachable
 from pipeline.stage import Cell
 
 Weights = Literal["averaged", "raw"]
 
 ROOT = Path(__file__).resolve().parents[1]
-SCORING = ["pipeline.evaluate", "pipeline.reference", "pipeline.sample", "gan.sampling"]
-# Imported by the above; what they do shows in an error or in other fields, never in a score alone.
+# Imported by what scores; what they do shows in an error or in other fields, never in a score alone.
 LEFT_OUT = {"gan.contract", "gan.data.image_store", "gan.errors", "gan.files", "gan.generator"}
 LEFT_OUT |= {"gan.interpolation"}  # of images that are looked at
 RAW = {"weights": "raw", "ema_exponent": None, "batch_norm": "running"}

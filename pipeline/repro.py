@@ -26,7 +26,7 @@ from gan.files import write_bytes
 from pipeline import tracking
 from pipeline.stage import Cell, read_params, report_error, selected_cells
 
-SHARED_STAGES = ["download", "convert", "contact", "evaluator", "reference", "code"]
+SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]
 LOGS = Path("build/logs")
 # What stages read and don't write, and the rest of what `dvc status` would look at, but for the report.

@@ -47,8 +47,8 @@ class Cell:
 
     @property
     def code(self) -> Path:
-        """Hash of the code that this entry runs."""
-        return Path("build/code") / f"{self.variant}.json"
+        """Digest of the code that this entry trains with, and its method with all defaults."""
+        return Path("build/code") / f"train-{self.dataset}-{self.variant}.json"
 
     @property
     def model(self) -> Path:

@@ -33,7 +33,7 @@ def workplace(checkout: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch)
     (checkout / "data/lmdb").mkdir(parents=True)
     for suffix in (".lmdb", ".json"):
         shutil.copy(tiny_store.with_suffix(suffix), checkout / "data/lmdb" / f"mnist_tiny{suffix}")
-    write_json(checkout / "build/code/gan.json", {"digest": "c" * 64, "modules": {}})
+    write_json(checkout / "build/code/train-mnist_tiny-gan.json", {"digest": "c" * 64})
     rewrite(checkout, "batch_size: 64\n        networks: {kind: mlp, hidden: 256", SMALL)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
     return checkout
