@@ -16,13 +16,16 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro smoke test test-slow mutants bench bench-check check ui clean
+.PHONY: help repro publish smoke test test-slow mutants bench bench-check check ui clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 repro: $(VENV)  ## run what the study in params.yaml lacks; ends with the report's path
 	$(BIN)/python -m pipeline.repro
+
+publish: $(VENV)  ## copy the study's report to reports/, and the default one's results to README
+	$(BIN)/gantry report --publish
 
 smoke: $(VENV)  ## run the whole pipeline for a few steps, in a throw-away copy
 	$(BIN)/python -m pipeline.smoke

@@ -37,8 +37,8 @@ class SelectParams(StrictModel):
     variants: Annotated[list[Name], Field(min_length=1)]
     budgets: Annotated[list[Budget], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    report: Annotated[str, Field(pattern=r"^reports(/[a-z0-9_]+)?$")]
-    claims: Annotated[list[Name], Field(max_length=1)] = []  # folder of reports/ for verdicts on claims
+    study: Name  # names the report
+    claims: Annotated[list[Name], Field(max_length=1)] = []  # name of the report of verdicts on claims
 
 
 class EvaluatorParams(StrictModel):

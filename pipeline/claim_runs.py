@@ -27,7 +27,7 @@ def run_lacking(claims: Sequence[Claim], params: Params, budget: float) -> list[
     for dataset, group in dict.fromkeys((cell.dataset, cell.budget) for cell in cells):
         part = [cell for cell in cells if (cell.dataset, cell.budget) == (dataset, group)]
         with selected(part):
-            if not repro.run_stale(part, jobs, Console(stderr=True)):
+            if not repro.run_stale(part, params.select.study, jobs, Console(stderr=True)):
                 raise DataError(
                     "not all cells could be run, see above; the same command goes on with the others"
                 )
@@ -73,7 +73,7 @@ def selected(cells: Sequence[Cell]) -> Iterator[None]:
             "variants": list(dict.fromkeys(cell.variant for cell in cells)),
             "budgets": [cells[0].budget],
             "seeds": sorted({cell.seed for cell in cells}),
-            "report": selection["report"],
+            "study": selection["study"],
             "claims": [],
         },
     ).encode()

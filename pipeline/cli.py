@@ -19,7 +19,7 @@ import click
 from gan import __version__
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically, write_bytes
-from pipeline.stage import PARAMS, Cell, read_params, report_error, selected_cells
+from pipeline.stage import PARAMS, Cell, read_params, report_error, report_folder, selected_cells
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +72,7 @@ def check(default: bool, as_json: bool) -> None:
     check_samples(params)
     cells = selected_cells(params)
     if as_json:
-        _print_json({"cells": [cell.key for cell in cells], "report": params.select.report})
+        _print_json({"cells": [cell.key for cell in cells], "report": report_folder(params).as_posix()})
         return
     for cell in cells:
         click.echo(cell.key)
@@ -434,7 +434,8 @@ def _with_progress(cells: Sequence[Cell]) -> Iterator[Cell]:
 @click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
 @click.option("--readme", is_flag=True, help="Write README's results from the committed report instead.")
 @click.option("--check", "check_", is_flag=True, help="Fail when README's results differ from the report.")
-def report(open_: bool, readme: bool, check_: bool) -> None:
+@click.option("--publish", is_flag=True, help="Copy what `make repro` wrote to reports/ and README instead.")
+def report(open_: bool, readme: bool, check_: bool, publish: bool) -> None:
     """Write the selected study's report.
 
     A page, the leaderboard as CSV and JSON, and a picture of all variants.
@@ -442,9 +443,12 @@ def report(open_: bool, readme: bool, check_: bool) -> None:
     from pipeline import report as reports
 
     params = read_params()
-    if readme and check_:
-        raise ConfigError("--readme writes and --check compares; give one of them")
-    if readme:
+    if readme + check_ + publish > 1:
+        raise ConfigError("--readme and --publish write, --check compares; give one of them")
+    if publish:
+        for folder in reports.publish_reports(params):
+            click.echo(folder)
+    elif readme:
         reports.write_readme(params)
         click.echo("README.md: results written")
     elif check_:

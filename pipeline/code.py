@@ -25,7 +25,8 @@ from gan.files import write_json
 from pipeline.stage import run_stage
 
 STAGES = (
-    "download convert contact evaluator reference trajectory sample evaluate register champion report claims"
+    "download convert contact evaluator reference trajectory sample evaluate register collect "
+    "champion report claims"
 ).split()
 # What a score is made by, from the first sample on; stamped into it (pipeline.protocol).
 SCORING = ["pipeline.evaluate", "pipeline.reference", "pipeline.sample", "gan.sampling"]

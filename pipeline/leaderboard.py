@@ -21,9 +21,8 @@ from gan.files import read_json
 from pipeline.course import read_course
 from pipeline.intervals import COMPARISON, METHOD, Interval, Rank, interval, ranks
 from pipeline.protocol import FLAT, flat_protocol, read_protocol
-from pipeline.stage import Cell, find_recipe
+from pipeline.stage import Cell, champions, find_recipe
 
-CHAMPION = Path("build/champion.json")
 CLASSES = 10
 POOR_SHARE = 0.01  # of the ceiling; by eye, digits above it are broken in a third of the cases or more
 REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
@@ -168,8 +167,8 @@ class Board:
 
 def read_rows(cells: Iterable[Cell], params: Params) -> list[Row]:
     """Read the row of each cell from its artefacts."""
-    champions = read_json(CHAMPION)
-    return [_read_row(cell, params, champions.get(cell.dataset, {})) for cell in cells]
+    best = read_json(champions(params))
+    return [_read_row(cell, params, best.get(cell.dataset, {})) for cell in cells]
 
 
 def _read_row(cell: Cell, params: Params, champion: dict[str, Any]) -> Row:

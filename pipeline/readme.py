@@ -10,14 +10,15 @@ from gan.errors import ConfigError
 from gan.files import write_bytes
 from pipeline.leaderboard import make_boards, rows_from_json
 from pipeline.markdown import board_markdown
+from pipeline.stage import published_folder
 
 README = Path("README.md")
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def readme_block(params: Params) -> str:
-    """Write the picture and one table a data set as Markdown, from the selected study's report."""
-    folder = Path(params.select.report)
+    """Write the picture and one table a data set as Markdown, from the selected study's committed report."""
+    folder = published_folder(params)
     boards = make_boards(rows_from_json(folder / "leaderboard.json"), params.evaluate.reference)
     picture = f"![The same noise through every variant]({folder.as_posix()}/samples.png)"
     page = f"{folder.as_posix()}/index.html"
@@ -36,7 +37,7 @@ def check_readme(params: Params) -> None:
     _, found, _ = _split_readme()
     if found.strip() != readme_block(params).strip():
         raise ConfigError(
-            f"{README}: its results differ from {params.select.report}/leaderboard.json; "
+            f"{README}: its results differ from {published_folder(params)}/leaderboard.json; "
             "run 'gantry report --readme'"
         )
 

@@ -4,6 +4,7 @@ Reads the artefacts of the selected cells, never a directory listing: what anoth
 must not show. Loads neither torch nor MLflow.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,12 +13,21 @@ from gan.errors import DataError
 from gan.files import write_bytes, write_json
 from pipeline.course_charts import courses_as_csv
 from pipeline.figures import draw_figures
-from pipeline.leaderboard import CHAMPION, Board, as_csv, make_boards, read_rows, summarise
+from pipeline.leaderboard import Board, as_csv, make_boards, read_rows, summarise
 from pipeline.markdown import report_markdown
 from pipeline.page import STRIP, NoiseLaws, Section, make_sections, pictured_rows, render_page
 from pipeline.pictures import Pixels, labelled_rows, read_overview
 from pipeline.readme import check_readme, readme_block, write_readme
-from pipeline.stage import Cell, run_stage, selected_cells
+from pipeline.stage import (
+    PUBLISHED,
+    REPORTS,
+    Cell,
+    champions,
+    published_folder,
+    report_folder,
+    run_stage,
+    selected_cells,
+)
 from pipeline.table import make_table, short_names
 from pipeline.variant_page import render_variants
 
@@ -32,10 +42,10 @@ def main(params: Params, _: str) -> None:
 def write_report(params: Params) -> Path:
     """Write all files of the report and return the page's path. Raises DataError for what is missing."""
     cells = selected_cells(params)
-    check_artefacts(cells)
+    check_artefacts(cells, champions(params))
     boards = make_boards(read_rows(cells, params), params.evaluate.reference)
     rows = [row for board in boards for row in board.rows]
-    folder = Path(params.select.report)
+    folder = report_folder(params)
     write_json(folder / "leaderboard.json", [row.flat() for row in rows])
     write_bytes(folder / "leaderboard.csv", as_csv(rows).encode())
     write_json(folder / "summary.json", [line for board in boards for line in summarise(board)])
@@ -50,6 +60,26 @@ def write_report(params: Params) -> Path:
     page = folder / "index.html"
     write_bytes(page, render_page(sections, params).encode())
     return page
+
+
+def publish_reports(params: Params) -> list[Path]:
+    """Copy the selected study's reports to where they are committed; return those folders.
+
+    README's results are written from the default study's. Raises DataError where a report isn't there.
+    """
+    copies = {report_folder(params): published_folder(params)}
+    copies |= {REPORTS / name: PUBLISHED / name for name in params.select.claims}
+    for report in copies:
+        if not (report / "index.html").is_file():
+            raise DataError(f"{report}: no report; run 'make repro'")
+    for report, published in copies.items():
+        for part in report.iterdir():
+            if part.is_dir():
+                shutil.rmtree(published / part.name, ignore_errors=True)
+        shutil.copytree(report, published, dirs_exist_ok=True)
+    if published_folder(params) == PUBLISHED:
+        write_readme(params)
+    return list(copies.values())
 
 
 def write_figures(folder: Path, sections: Sequence[Section]) -> None:
@@ -85,9 +115,9 @@ def picture_rows(board: Board) -> Iterator[tuple[str, list[str], Pixels]]:
         yield names[row.cell.key], [score, *([f"noise {law}"] if law else [])], samples
 
 
-def check_artefacts(cells: Sequence[Cell]) -> None:
+def check_artefacts(cells: Sequence[Cell], champion: Path) -> None:
     """Raise DataError with one line for each file that the report needs and that isn't there."""
-    needed = {CHAMPION: "champion"}
+    needed = {champion: "champion"}
     for cell in cells:
         needed |= {
             cell.contact: f"contact@{cell.dataset}",

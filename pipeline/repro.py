@@ -24,10 +24,10 @@ from rich.table import Table
 from gan.errors import ConfigError
 from gan.files import write_bytes
 from pipeline import tracking
-from pipeline.stage import Cell, read_params, report_error, selected_cells
+from pipeline.stage import Cell, read_params, report_error, report_folder, selected_cells
 
 SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
-CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]
+CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
 LOGS = Path("build/logs")
 # What stages read and don't write, and the rest of what `dvc status` would look at, but for the report.
 SOURCES = ["dvc.yaml", "params.yaml", "data/manifest.yaml", "data/own", "gan", "pipeline"]
@@ -80,14 +80,14 @@ def repro(jobs: int) -> int:
     console = Console(stderr=True)
     params = read_params()
     cells = selected_cells(params)
-    everything = [*SOURCES, *PRODUCTS, params.select.report]
+    everything = [*SOURCES, *PRODUCTS]
     began = time.monotonic()
     before = fingerprint(everything)
     if is_up_to_date(before) or not stale_stages():
         write_bytes(UP_TO_DATE, before.encode())
         print("nothing to do: every stage of the selected study is up to date")
-        return say_where(params.select.report)
-    if not run_stale(cells, jobs, console):
+        return say_where(report_folder(params))
+    if not run_stale(cells, params.select.study, jobs, console):
         return 1
     before = fingerprint(SOURCES)
     if (final := subprocess.run(dvc("repro"), check=False)).returncode != 0:
@@ -95,7 +95,7 @@ def repro(jobs: int) -> int:
     if fingerprint(SOURCES) == before:  # nobody has edited them meanwhile
         write_bytes(UP_TO_DATE, fingerprint(everything).encode())
     print(f"\ndone in {time.monotonic() - began:.0f} s")
-    return say_where(params.select.report)
+    return say_where(report_folder(params))
 
 
 def is_up_to_date(now: str) -> bool:
@@ -125,7 +125,7 @@ def _add_file(digest: "hashlib._Hash", path: Path) -> None:
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
 
 
-def run_stale(cells: list[Cell], jobs: int, console: Console) -> bool:
+def run_stale(cells: list[Cell], study: str, jobs: int, console: Console) -> bool:
     """Bring selected cells and what they share up to date; False where a stage failed, which is then said."""
     console.print(f"{len(cells)} cells, {jobs} at a time; logs in {LOGS}/")
     with console.status("preparing the MLflow database"):
@@ -138,16 +138,16 @@ def run_stale(cells: list[Cell], jobs: int, console: Console) -> bool:
         return False
     stale = stale_stages()
     waiting = [cell for cell in cells if any(f"{stage}@{cell.key}" in stale for stage in CELL_STAGES)]
-    failed = run_cells(waiting, jobs, console)
+    failed = run_cells(waiting, study, jobs, console)
     for cell in failed:
         print(f"error: {cell.key} failed; its log is {LOGS / cell.key}.log", file=sys.stderr)
         print("".join(f"  {line}\n" for line in last_lines(cell, 5)), end="", file=sys.stderr)
     return not failed
 
 
-def say_where(report: str) -> int:
+def say_where(report: Path) -> int:
     """Print where the results are, and how to look at them."""
-    print(f"report: {Path(report, 'index.html').absolute()}")
+    print(f"report: {(report / 'index.html').absolute()}")
     print("runs and models: make ui")
     return 0
 
@@ -168,14 +168,14 @@ def stale_stages() -> dict[str, Any]:
     return stale
 
 
-def run_cells(cells: list[Cell], jobs: int, console: Console) -> list[Cell]:
+def run_cells(cells: list[Cell], study: str, jobs: int, console: Console) -> list[Cell]:
     """Run the stages of cells, `jobs` cells at a time; return those that failed."""
     if not cells:
         return []
     LOGS.mkdir(parents=True, exist_ok=True)
     progress = {cell.key: Progress() for cell in cells}
     with ThreadPoolExecutor(jobs) as pool, Live(console=console, transient=True) as live:
-        futures = [pool.submit(run_cell, cell, progress[cell.key], console) for cell in cells]
+        futures = [pool.submit(run_cell, cell, study, progress[cell.key], console) for cell in cells]
         while not all(future.done() for future in futures):
             for cell in cells:
                 watch(cell, progress[cell.key])
@@ -187,12 +187,13 @@ def run_cells(cells: list[Cell], jobs: int, console: Console) -> list[Cell]:
     return [cell for cell in cells if progress[cell.key].failed]
 
 
-def run_cell(cell: Cell, progress: Progress, console: Console) -> None:
+def run_cell(cell: Cell, study: str, progress: Progress, console: Console) -> None:
     """Run a cell's stages in order; the first failure ends it."""
     began = time.monotonic()
     log = LOGS / f"{cell.key}.log"
     log.unlink(missing_ok=True)
-    progress.failed = run_stages([f"{stage}@{cell.key}" for stage in CELL_STAGES], log) != 0
+    stages = [*(f"{stage}@{cell.key}" for stage in CELL_STAGES), f"collect@{study}-{cell.key}"]
+    progress.failed = run_stages(stages, log) != 0
     progress.seconds = time.monotonic() - began
     watch(cell, progress)
     outcome = f"failed in {progress.stage}" if progress.failed else "done"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gan.config import Params, Recipe
 
 PARAMS = Path("params.yaml")
+REPORTS = Path("build/reports")
+PUBLISHED = Path("reports")  # committed; nothing but `make publish` writes there
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ class Cell:
         return Path("build/registered") / f"{self.key}.json"
 
     @property
+    def leaves(self) -> list[Path]:
+        """All that the report and the claims read of this cell and of its data set."""
+        alone = [self.model, self.metrics, self.protocol, self.registered, self.samples, self.training]
+        return [*alone, self.trajectory, self.contact, self.evaluator]
+
+    @property
     def contact(self) -> Path:
         """A look at the images that are trained on."""
         return Path("build/contact") / f"{self.dataset}.png"
@@ -157,6 +165,27 @@ def selected_cells(params: Params) -> list[Cell]:
         for budget in select.budgets
         for seed in select.seeds
     ]
+
+
+def collected(params: Params, cell: Cell) -> Path:
+    """Digests of what a cell left, in the folder of the selected study."""
+    return Path("build/collected") / params.select.study / f"{cell.key}.json"
+
+
+def champions(params: Params) -> Path:
+    """The best cell of the selected study on each data set."""
+    return Path("build/champions") / f"{params.select.study}.json"
+
+
+def report_folder(params: Params) -> Path:
+    """Where the selected study's report is written."""
+    return REPORTS / params.select.study
+
+
+def published_folder(params: Params) -> Path:
+    """Where the selected study's report is committed."""
+    study = params.select.study
+    return PUBLISHED if study == "default" else PUBLISHED / study
 
 
 def exit_code(error: BaseException) -> int:

@@ -1,7 +1,7 @@
 """Stage `claims`: the verdicts on the ancestors' claims, as a page, as Markdown and as JSON.
 
 Reads the cells that the claims name, whichever of them are here, and never a directory listing. A study asks
-for it by `select.claims`, which names the folder of reports/; most studies don't.
+for it by `select.claims`, which names the report; most studies don't.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from gan.files import write_bytes, write_json
 from pipeline.claim_tests import Finding, Verdict
 from pipeline.claims import Claim, Judgement, judge, read_claims
 from pipeline.page import environment
-from pipeline.stage import run_stage
+from pipeline.stage import REPORTS, run_stage
 from pipeline.table import significant
 
 MEANINGS: dict[Verdict, str] = {
@@ -24,8 +24,8 @@ MEANINGS: dict[Verdict, str] = {
 
 
 def main(params: Params, folder: str) -> None:
-    """Judge all claims and write reports/FOLDER."""
-    print(write_verdicts(Path("reports") / folder, params))
+    """Judge all claims and write build/reports/FOLDER."""
+    print(write_verdicts(REPORTS / folder, params))
 
 
 def write_verdicts(folder: Path, params: Params) -> Path:

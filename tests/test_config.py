@@ -86,7 +86,7 @@ def test_all_faults_are_said_at_once_in_the_order_of_the_file(tmp_path):
         ("critic_norm: layer ", "critic_norm: batch ", "unknown value 'batch'"),  # under a penalty
         ("mnist_tiny: 1000", "mnist_tiny: 100", "greater than or equal to 129"),
         ("previews: 10 ", "# previews: ", "this key is missing"),
-        ("report: reports ", "report: ../elsewhere ", "pattern"),
+        ("study: default ", "study: ../elsewhere ", "pattern"),
     ],
 )
 def test_each_kind_of_fault_is_one_line(tmp_path, old, new, expected):

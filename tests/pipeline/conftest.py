@@ -39,7 +39,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copytree(ROOT / "studies", root / "studies")
     lists = {"datasets": ["mnist_tiny"], "variants": ["gan"], "budgets": ["smoke"], "seeds": [0, 1]}
-    text = replace_selection((ROOT / "params.yaml").read_text("utf-8"), lists | {"report": "reports"})
+    text = replace_selection((ROOT / "params.yaml").read_text("utf-8"), lists | {"study": "default"})
     (root / "params.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -41,7 +41,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Cell], list[Cell]]]:
     """Let DVC's part write results at once; return each call's cells beside those that were selected then."""
     calls: list[tuple[list[Cell], list[Cell]]] = []
 
-    def run(cells: list[Cell], jobs: int, console: Any) -> bool:
+    def run(cells: list[Cell], study: str, jobs: int, console: Any) -> bool:
         calls.append((cells, selected_cells(load_params(Path("params.yaml")))))
         leave(cells)
         return True

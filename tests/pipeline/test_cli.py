@@ -186,14 +186,14 @@ def test_select_changes_the_selection_and_no_other_byte(checkout: Path) -> None:
     before = path.read_text().split("\ntrain:")
     (checkout / "studies" / "seeds.yaml").write_text(
         "select: {datasets: [mnist_tiny], variants: [gan, dcgan], budgets: [smoke], seeds: [0, 1, 2],"
-        " report: reports/seeds}\n"
+        " study: seeds}\n"
     )
     result = gantry("select", "seeds")
     after = path.read_text().split("\ntrain:")
     assert "study seeds: 6 cells" in result.stderr
     assert after[1] == before[1]
     assert "\n  variants: [gan, dcgan]" in after[0]
-    assert "  report: reports/seeds  # another study writes to reports/<study>\n" in after[0]
+    assert "\n  study: seeds  # the report is build/reports/<study>;" in after[0]
     assert after[0].splitlines()[:3] == before[0].splitlines()[:3]
 
 
@@ -223,8 +223,7 @@ def test_a_comment_above_a_key_stays_above_it() -> None:
     ("study", "expected"),
     [
         (
-            "select: {datasets: [mnist_tiny], variants: [gam], budgets: [quick], seeds: [0],"
-            " report: reports}",
+            "select: {datasets: [mnist_tiny], variants: [gam], budgets: [quick], seeds: [0], study: default}",
             "gam",
         ),
         ("select: {datasets: [mnist_tiny]}", "select.variants: Field required"),

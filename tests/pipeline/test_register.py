@@ -157,7 +157,7 @@ def test_the_champion_is_the_cell_with_the_lowest_fid(
         register.main(params, make_cell(key, fid=fid).key)
     champion.main(params, "")
     champion.main(params, "")
-    chosen = read_json(Path("build/champion.json"))["mnist_tiny"]
+    chosen = read_json(Path("build/champions/default.json"))["mnist_tiny"]
     assert (chosen["key"], chosen["model"]) == (OTHER, "mnist_tiny-gan")
     assert (chosen["metric"], chosen["value"]) == ("fid_mnistnet_1k_test", 40.0)
     with tracking.mlflow_session() as client:
@@ -249,7 +249,7 @@ def test_a_diverged_cell_is_no_champion_however_good_its_score(
     for key, fid, diverged_at in ((GAN, 10.0, 12), (OTHER, 40.0, None)):
         register.main(params, make_cell(key, fid=fid, diverged_at=diverged_at).key)
     champion.main(params, "")
-    assert read_json(Path("build/champion.json"))["mnist_tiny"]["key"] == OTHER
+    assert read_json(Path("build/champions/default.json"))["mnist_tiny"]["key"] == OTHER
 
 
 def test_where_every_run_diverged_there_is_no_champion_and_that_is_said(
@@ -258,7 +258,7 @@ def test_where_every_run_diverged_there_is_no_champion_and_that_is_said(
     for key in (GAN, OTHER):
         register.main(params, make_cell(key, diverged_at=12).key)
     champion.main(params, "")
-    assert read_json(Path("build/champion.json")) == {}
+    assert read_json(Path("build/champions/default.json")) == {}
     assert "no champion of mnist_tiny: every run on it diverged" in caplog.text
     assert versions() == []
 

@@ -24,7 +24,7 @@ from pipeline.leaderboard import Board, Protocol, Row, make_boards, rows_from_js
 from pipeline.page import pictured
 from pipeline.pictures import animate, data_uri, encode_png, enlarge, lay_out, png_uri, read_grid
 from pipeline.protocol import write_protocols
-from pipeline.report import check_readme, readme_block, write_readme, write_report
+from pipeline.report import check_readme, publish_reports, readme_block, write_readme, write_report
 from pipeline.stage import Cell, selected_cells
 from pipeline.table import (
     DETAILS,
@@ -41,7 +41,7 @@ from pipeline.table import (
 from tests.courses import write_course
 
 ROOT = Path(__file__).parents[2]
-REPORT = Path("reports")
+REPORT, COMMITTED = Path("build/reports/default"), Path("reports")
 SUFFIXES = {"": 1.0, "_raw": 1.5}
 HASH = "0123456789abcdef" * 4
 
@@ -58,7 +58,7 @@ def quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
     lists = {"datasets": ["mnist_tiny"], "variants": variants, "budgets": ["quick"], "seeds": seeds}
     counts = params.samples | {"mnist_tiny": 200}
-    chosen = params.select.model_copy(update={**lists, "report": "reports"})
+    chosen = params.select.model_copy(update={**lists, "study": "default"})
     return params.model_copy(update={"select": chosen, "samples": counts})
 
 
@@ -68,7 +68,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     loaded = select(load_params(ROOT / "params.yaml"), ["dcgan", "wgan"], [0])
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    write_json(Path("build/champion.json"), {"mnist_tiny": {"key": "mnist_tiny-dcgan-quick-0"}})
+    write_json(Path("build/champions/default.json"), {"mnist_tiny": {"key": "mnist_tiny-dcgan-quick-0"}})
     evaluator = {"name": "mnistnet", "sha256": HASH, "accuracy": 0.975, "classes": 10}
     write_json(Path("build/evaluators/mnist_tiny/card.json"), evaluator)
     sheet = encode_png(np.full((8, 8, 1), 7, np.uint8))
@@ -178,7 +178,7 @@ def study(params: Params) -> Params:
             write_cell(cell, loaded, 20.0, 10, diverged_at=812)
         else:
             write_cell(cell, loaded, 30.0 + 10 * rank, 9 if cell.variant == "gan" else 10)
-    write_json(Path("build/champion.json"), {"mnist_tiny": {"key": "mnist_tiny-gan-quick-0"}})
+    write_json(Path("build/champions/default.json"), {"mnist_tiny": {"key": "mnist_tiny-gan-quick-0"}})
     return loaded
 
 
@@ -334,8 +334,32 @@ def test_report_loads_neither_torch_nor_mlflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def block_of(params: Params) -> str:
+    """README's results, once the report is committed."""
+    shutil.copytree(REPORT, COMMITTED, dirs_exist_ok=True)
+    return readme_block(params)
+
+
+def test_publishing_copies_the_report_and_writes_readme_and_leaves_other_reports(params: Params) -> None:
+    with pytest.raises(DataError, match="make repro"):
+        publish_reports(params)
+    write_report(params)
+    assert not COMMITTED.exists()
+    (COMMITTED / "mnist").mkdir(parents=True)
+    (COMMITTED / "variants").mkdir()
+    (COMMITTED / "variants/gone.html").touch()
+    Path("README.md").write_text("<!-- results:begin --><!-- results:end -->")
+    assert publish_reports(params) == [COMMITTED]
+    check_readme(params)
+    assert (COMMITTED / "mnist").is_dir()
+    assert not (COMMITTED / "variants/gone.html").exists()
+    written = {path.relative_to(REPORT) for path in REPORT.rglob("*")}
+    assert written == {path.relative_to(COMMITTED) for path in COMMITTED.rglob("*")} - {Path("mnist")}
+
+
 def test_readme_goes_stale_with_the_report_and_is_written_again(params: Params) -> None:
     write_report(params)
+    shutil.copytree(REPORT, COMMITTED)
     readme = Path("README.md")
     readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     with pytest.raises(ConfigError, match="gantry report --readme"):
@@ -353,6 +377,7 @@ def test_readme_goes_stale_with_the_report_and_is_written_again(params: Params) 
 
 def test_readme_is_written_in_a_clone_that_has_only_the_reports(params: Params) -> None:
     write_report(params)
+    shutil.copytree(REPORT, COMMITTED)
     Path("README.md").write_text("<!-- results:begin --><!-- results:end -->")
     for path in ("build", "models"):
         Path(path).rename(f"{path}_elsewhere")
@@ -372,8 +397,8 @@ def test_readme_without_markers_is_refused(params: Params, text: str) -> None:
 @pytest.mark.parametrize("text", ["<<<<<<< ours", "{}", '{"a": 1}', '[{"dataset": "mnist_tiny"}]'])
 def test_damaged_leaderboard_is_refused(params: Params, text: str) -> None:
     Path("README.md").write_text("<!-- results:begin --><!-- results:end -->")
-    REPORT.mkdir()
-    (REPORT / "leaderboard.json").write_text(text)
+    COMMITTED.mkdir()
+    (COMMITTED / "leaderboard.json").write_text(text)
     with pytest.raises(DataError, match="leaderboard.json"):
         check_readme(params)
 
@@ -412,10 +437,10 @@ def a_board(fids: dict[tuple[str, int], float], *, classes: int = 10, spread: fl
 
 def test_each_row_of_the_leaderboard_bears_the_protocol_of_its_scores(params: Params) -> None:
     write_report(params)
-    rows = read_json(Path("reports/leaderboard.json"))
+    rows = read_json(REPORT / "leaderboard.json")
     assert {row["protocol_extractor_sha256"] for row in rows} == {HASH}
     assert {row["protocol_samples"] for row in rows} == {params.samples["mnist_tiny"]}
-    assert rows_from_json(Path("reports/leaderboard.json"))[0].stamp == {
+    assert rows_from_json(REPORT / "leaderboard.json")[0].stamp == {
         name: value for name, value in rows[0].items() if name.startswith("protocol_")
     }
 
@@ -521,8 +546,8 @@ def test_page_and_readme_show_ranks_over_seeds_and_how_the_champion_was_chosen(p
     page = write_report(seeds).read_text()
     interval = "10.7 to 74.3"  # 42.5 ± 12.706 · 2.5
     assert f'<td>1</td><td class="text name">dcgan</td><td>2</td><td>42.5</td><td>{interval}</td>' in page
-    assert f"| 1 | `dcgan` | 2 | 42.5 | {interval} | 0 | 0 |" in readme_block(seeds)
-    for text in (page, readme_block(seeds)):
+    assert f"| 1 | `dcgan` | 2 | 42.5 | {interval} | 0 | 0 |" in block_of(seeds)
+    for text in (page, block_of(seeds)):
         assert "The champion is the single run of lowest FID against the test split" in text
 
 
@@ -768,7 +793,7 @@ def test_a_diverged_row_says_so_in_every_file_and_comes_last(study: Params) -> N
     assert "Diverged at step 812." in page_of("wgan_l2_as_coded")
     counts = {flat["variant"]: flat["diverged"] for flat in json.loads((REPORT / "summary.json").read_text())}
     assert sum(counts.values()) == counts["wgan_l2_as_coded"] == 1
-    line = next(line for line in readme_block(study).splitlines() if "wgan_l2_as_coded` †" in line)
+    line = next(line for line in block_of(study).splitlines() if "wgan_l2_as_coded` †" in line)
     assert line.startswith("| – |") and "| 20.0 | 0.20 % |" in line
 
 
@@ -782,12 +807,12 @@ def test_a_board_of_diverged_runs_has_no_best_one(params: Params) -> None:
     shutil.rmtree("build/samples")
     for cell in selected_cells(params):
         write_cell(cell, params, 40.0, 10, diverged_at=7)
-    write_json(Path("build/champion.json"), {})
+    write_json(Path("build/champions/default.json"), {})
     page = write_report(params).read_text()
     assert "Every run of the 2 variants on mnist_tiny diverged: there is no best one." in page
     assert 'class="badge"' not in page
     assert "gantry sample" not in page
-    assert "comes closest" not in readme_block(params)
+    assert "comes closest" not in block_of(params)
 
 
 def test_scores_beyond_the_ceiling_are_drawn_at_its_end(params: Params) -> None:
@@ -815,13 +840,13 @@ def test_a_variant_that_diverged_with_every_seed_comes_last_over_seeds() -> None
 def test_a_report_from_before_divergence_was_recorded_is_still_read(params: Params) -> None:
     write_report(params)
     path = REPORT / "leaderboard.json"
-    text = readme_block(params)
+    text = block_of(params)
     old = [
         {name: value for name, value in row.items() if name not in ("status", "diverged_at")}
         for row in read_rows()
     ]
     path.write_text(json.dumps(old))
-    assert readme_block(params) == text
+    assert block_of(params) == text
 
 
 def read_rows_of(params: Params) -> list[Row]:

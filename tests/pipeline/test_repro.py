@@ -94,7 +94,7 @@ def make(root, **environment):
 def chain(*cells):
     return {
         f"{stage} {cell}"
-        for stage in ("train", "trajectory", "sample", "evaluate", "register")
+        for stage in ("train", "trajectory", "sample", "evaluate", "register", "collect")
         for cell in cells
     }
 
@@ -167,7 +167,7 @@ def asked(study, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changed", ["params.yaml", "gan/losses.py", "dvc.lock", "build/metrics/a.json", "reports/b"]
+    "changed", ["params.yaml", "gan/losses.py", "dvc.lock", "build/metrics/a.json", "build/reports/b"]
 )
 def test_dvc_is_asked_again_only_when_a_file_has_changed(study, asked, changed):
     for _ in range(3):
