@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -18,7 +18,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from gan.config import Name
 from gan.contract import StrictModel
 from gan.errors import ConfigError, DataError
-from pipeline.evidence import Evidence
+from pipeline.evidence import Evidence, MetricNameError
 from pipeline.stage import Cell
 from pipeline.statistics import (
     Effect,
@@ -41,6 +41,7 @@ Verdict = Literal["confirmed", "refuted", "inconclusive", "not run here"]
 Quantity = Annotated[str, Field(pattern=r"^(score|final|final_share)/[a-z0-9_/]+$|^seconds/step$")]
 Series = Annotated[str, Field(pattern=r"^(score|curve)/[a-z0-9_/]+$")]
 Scale = Literal["ratio", "difference"]
+Source = Literal["score", "score along the run", "curve", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -103,19 +104,29 @@ class BaseTest(StrictModel):
         """Where the effect must lie, for the page."""
 
     @property
+    @abstractmethod
+    def reads(self) -> list[tuple[Source, str]]:
+        """Names that it looks up in the files of each entry's runs, and what they are names of."""
+
+    @property
     def along_the_run(self) -> bool:
         """Whether it needs scores along the runs."""
-        return False
+        return any(source == "score along the run" for source, _ in self.reads)
 
     @abstractmethod
     def measure(self, evidence: Evidence) -> tuple[Effect, Verdict, str]:
         """Effect, verdict and a note. Raises DataError where it can't be told from these runs."""
 
     def judge(self, evidence: Evidence) -> Finding:
-        """Measure; what can't be told is inconclusive, with the reason."""
+        """Measure; what can't be told is inconclusive, with the reason.
+
+        Raises MetricNameError for a name that a file lacks or has twice: that is a fault, and no evidence.
+        """
         runs = sum(len(evidence.runs(entry)) for entry in self.entries)
         try:
             effect, verdict, note = self.measure(evidence)
+        except MetricNameError:
+            raise
         except DataError as error:
             return Finding(self.what, self.rule, None, "inconclusive", runs, str(error))
         return Finding(self.what, self.rule, effect, verdict, runs, note)
@@ -173,6 +184,11 @@ class Comparison(Thresholded):
         return [self.of, self.against]
 
     @property
+    def reads(self) -> list[tuple[Source, str]]:
+        """The one quantity."""
+        return [read_of(self.quantity)]
+
+    @property
     def what(self) -> str:
         """Name the two."""
         return f"{self.scale} of {spoken(self.quantity)}, {self.of} to {self.against}"
@@ -197,6 +213,11 @@ class Interaction(Thresholded):
     def entries(self) -> list[str]:
         """All four."""
         return [self.of, self.against, self.other_of, self.other_against]
+
+    @property
+    def reads(self) -> list[tuple[Source, str]]:
+        """The one quantity."""
+        return [read_of(self.quantity)]
 
     @property
     def what(self) -> str:
@@ -233,6 +254,11 @@ class Equivalence(BaseTest):
     def entries(self) -> list[str]:
         """Both."""
         return [self.of, self.against]
+
+    @property
+    def reads(self) -> list[tuple[Source, str]]:
+        """The one quantity."""
+        return [read_of(self.quantity)]
 
     @property
     def what(self) -> str:
@@ -273,15 +299,25 @@ class Duration(Thresholded):
     level: PositiveFloat
     level_of: Literal["ceiling", "value"]  # ceiling: a share of noise's score
 
+    @model_validator(mode="after")
+    def _has_a_level(self) -> Duration:
+        if self.level_of == "ceiling" and self.series.startswith("curve/"):
+            raise ValueError("level_of ceiling goes with a score; a curve has no ceiling, give value")
+        return self
+
     @property
     def entries(self) -> list[str]:
         """Both."""
         return [self.of, self.against]
 
     @property
-    def along_the_run(self) -> bool:
-        """Scores along the run, unless it is a curve of the history."""
-        return self.series.startswith("score/")
+    def reads(self) -> list[tuple[Source, str]]:
+        """The series, and noise's score where the level is a share of it."""
+        source, name = read_of(self.series)
+        if source == "curve":
+            return [(source, name)]
+        found: list[tuple[Source, str]] = [("score along the run", name)]
+        return [*found, ("score", name)] if self.level_of == "ceiling" else found
 
     @property
     def what(self) -> str:
@@ -334,9 +370,9 @@ class Correlation(BaseTest):
         return self.variants
 
     @property
-    def along_the_run(self) -> bool:
-        """Always."""
-        return True
+    def reads(self) -> list[tuple[Source, str]]:
+        """The curve and the score."""
+        return [("curve", self.series), ("score along the run", self.score)]
 
     @property
     def what(self) -> str:
@@ -390,9 +426,9 @@ class Collapse(BaseTest):
         return self.variants
 
     @property
-    def along_the_run(self) -> bool:
-        """For the best recall."""
-        return True
+    def reads(self) -> list[tuple[Source, str]]:
+        """Recall along the run and at its end, and duplicates."""
+        return [("score along the run", "recall"), ("score", "recall"), ("score", "duplicates")]
 
     @property
     def what(self) -> str:
@@ -512,6 +548,11 @@ class Course(BaseTest):
         return [self.variant]
 
     @property
+    def reads(self) -> list[tuple[Source, str]]:
+        """The curve."""
+        return [("curve", self.series)]
+
+    @property
     def what(self) -> str:
         """Name the curve."""
         return f"share of runs of {self.variant} whose {spoken('curve/' + self.series)} has the shape"
@@ -537,6 +578,13 @@ Test = Annotated[
     Field(discriminator="kind"),
 ]
 
+# Each kind of test and of shape: fields that a misspelt one is told beside.
+MODELS: dict[str, type[StrictModel]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model
+    for union in (Test, Shape)
+    for model in get_args(get_args(union)[0])
+}
+
 
 def combined(verdicts: Iterable[Verdict]) -> Verdict:
     """One refuted part refutes the whole, all confirmed ones confirm it."""
@@ -544,6 +592,13 @@ def combined(verdicts: Iterable[Verdict]) -> Verdict:
     if "refuted" in found:
         return "refuted"
     return "confirmed" if found == {"confirmed"} else "inconclusive"
+
+
+def read_of(quantity: str) -> tuple[Source, str]:
+    """Split a quantity or a series into what is looked up and its name; a final level is a curve's."""
+    kind, _, name = quantity.partition("/")
+    sources: dict[str, Source] = {"score": "score", "seconds": "seconds"}
+    return sources.get(kind, "curve"), name
 
 
 def spoken(quantity: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,9 +21,10 @@ from gan.config import Budget, Name, Params
 from gan.contract import StrictModel
 from gan.errors import ConfigError
 from gan.files import read_json
-from pipeline.claim_tests import Finding, Test, Verdict, combined
+from pipeline.claim_tests import MODELS, Finding, Source, Test, Verdict, combined
 from pipeline.evidence import Evidence, scores_along
-from pipeline.stage import Cell, find_recipe
+from pipeline.stage import Cell, check_dataset, find_recipe
+from pipeline.vocabulary import history_scalars, score_names, snapshot_score_names
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 # Of an image in one update, where nothing like it was trained; measured: 1.9 to 6.5e-4, and 0.5 to 8e-5 of
@@ -77,8 +79,12 @@ class Claim(StrictModel):
         return found
 
 
-def read_claims(path: Path = CLAIMS) -> list[Claim]:
-    """Read all claims. Raises ConfigError with one line for the first fault, or an id that stands twice."""
+def read_claims(params: Params, path: Path = CLAIMS) -> list[Claim]:
+    """Read all claims and check every name in them, so that a misspelt one never becomes a verdict.
+
+    Raises ConfigError with one line for the first fault: the file, the claim's id, what is wrong, and what
+    there is instead.
+    """
     try:
         entries = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         if not isinstance(entries, list):
@@ -87,13 +93,60 @@ def read_claims(path: Path = CLAIMS) -> list[Claim]:
     except YAMLError as error:
         raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        fault = error.errors(include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"{path}: {where}: {fault['msg']}") from error
+        raise ConfigError(f"{path}: {_fault(error.errors(include_input=False), entries)}") from error
     ids = [claim.id for claim in claims]
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise ConfigError(f"{path}: {twice[0]} stands twice")
+    for claim in claims:
+        try:
+            check_names(claim, params)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {claim.id}: {error}") from error
     return claims
+
+
+def check_names(claim: Claim, params: Params) -> None:
+    """Check data set, entries, budget, scores and curves of a claim. Raises ConfigError for a fault."""
+    if claim.cells is None:
+        return
+    check_dataset(claim.cells.dataset, params)
+    for cell in claim.runs:
+        find_recipe(cell, params)
+    for test in claim.tests or ():
+        for entry in test.entries:
+            cell = Cell(claim.cells.dataset, entry, claim.cells.budget, claim.cells.seeds[0])
+            for source, name in test.reads:
+                there = _names(source, cell, params)
+                if name not in there:
+                    raise ConfigError(f"{entry} has no {source} {name!r}; there are {', '.join(there)}")
+
+
+def _names(source: Source, cell: Cell, params: Params) -> list[str]:
+    """Names that a cell's files can have."""
+    if source == "curve":
+        return history_scalars(find_recipe(cell, params).method)
+    if source == "seconds":
+        return ["step"]
+    return (score_names if source == "score" else snapshot_score_names)(cell.dataset, params)
+
+
+def _fault(faults: Sequence[ErrorDetails], entries: Sequence[object]) -> str:
+    """Say where a fault lies, by the claim's id where it has one, and which fields there are instead.
+
+    A misspelt field goes before the one that is missing for it.
+    """
+    fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    place, *rest = fault["loc"]
+    entry = entries[place] if isinstance(place, int) else None
+    name = entry.get("id", place) if isinstance(entry, dict) else place
+    where = ": ".join(map(str, [name, *([".".join(map(str, rest))] if rest else [])]))
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}"
+    model: type[StrictModel] = Claim
+    if len(rest) > 1:
+        model = CellsParams if rest[0] == "cells" else MODELS[str(rest[-2])]
+    known = model.model_fields
+    return f"{where}: no such field; there are {', '.join(known)}"
 
 
 def find_claim(name: str, claims: Sequence[Claim]) -> Claim:

@@ -484,7 +484,7 @@ def claims(name: str | None, budget: float | None, as_json: bool) -> None:
     from pipeline.verdicts import counts_text, verdict_lines, verdict_rows
 
     params = read_params()
-    all_ = read_claims()
+    all_ = read_claims(params)
     asked = all_ if name is None else [find_claim(name, all_)]
     if budget is not None:
         from pipeline.claim_runs import run_lacking

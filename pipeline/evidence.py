@@ -21,6 +21,10 @@ from pipeline.stage import Cell
 from pipeline.statistics import Floats, final_level
 
 
+class MetricNameError(DataError):
+    """A name that no metric or curve of a run's file has, or several: no lack of evidence, but a fault."""
+
+
 class Evidence:
     """What the runs of a claim's cells left behind, read when asked for and once."""
 
@@ -66,7 +70,7 @@ class Evidence:
         path = cell.model / "history.csv"
         history = self._history(path, cell.key)
         if name not in history:
-            raise DataError(f"{path}: no column {name}")
+            raise MetricNameError(f"{path}: no column {name}; there are {', '.join(history)}")
         values = np.asarray(history[name], np.float64)
         finite = np.isfinite(values)
         if not finite.any():
@@ -91,12 +95,15 @@ def scores_along(cell: Cell) -> Path:
 def find_score(scores: Mapping[str, Any], metric: str, where: str, suffix: str = "") -> float:
     """Look up a metric by its short name among full names, which bear extractor, count and split.
 
-    Raises DataError when there is none, or the value isn't finite.
+    Raises MetricNameError when none matches or several do, such as those of two extractors or counts, and
+    DataError when the value isn't finite.
     """
-    full = re.compile(rf"{metric}_[a-z0-9]+_\d+k?_(train|validation|test){suffix}")
+    full = re.compile(rf"{re.escape(metric)}_[a-z0-9]+_\d+k?_(train|validation|test){suffix}")
     found = sorted(name for name in scores if full.fullmatch(name))
     if not found:
-        raise DataError(f"{where}: no score {metric}")
+        raise MetricNameError(f"{where}: no score {metric}{suffix}")
+    if len(found) > 1:
+        raise MetricNameError(f"{where}: {len(found)} scores match {metric}{suffix}: {', '.join(found)}")
     value = float(scores[found[0]])
     if not math.isfinite(value):
         raise DataError(f"{where}: {found[0]} is {value}")

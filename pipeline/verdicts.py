@@ -30,7 +30,7 @@ def main(params: Params, folder: str) -> None:
 
 def write_verdicts(folder: Path, params: Params) -> Path:
     """Write index.html, claims.md and claims.json into a folder and return the page's path."""
-    judgements = [judge(claim, params) for claim in read_claims()]
+    judgements = [judge(claim, params) for claim in read_claims(params)]
     write_json(folder / "claims.json", [judgement.as_dict() for judgement in judgements])
     write_bytes(folder / "claims.md", verdicts_markdown(judgements).encode())
     page = folder / "index.html"

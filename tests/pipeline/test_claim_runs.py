@@ -20,9 +20,11 @@ from pipeline.stage import Cell, selected_cells
 K4_CELLS = [Cell("mnist_tiny", "wgan_k4", "quick", seed) for seed in range(3)]
 K4_BN_CELLS = [Cell("mnist_tiny", "wgan_k4_bn", "quick", seed) for seed in range(3)]
 
+CLAIMS = read_claims(load_params(Path(__file__).resolve().parents[2] / "params.yaml"))
+
 
 def claims_of(*names: str) -> list[Claim]:
-    return [find_claim(name, read_claims()) for name in names]
+    return [find_claim(name, CLAIMS) for name in names]
 
 
 def leave(cells: Sequence[Cell]) -> None:
@@ -127,7 +129,7 @@ def test_gantry_claims_lists_all_with_their_counts(checkout: Path, gantry: Calla
     leave(K4_CELLS)
     result = gantry("claims")
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
-    assert set(lines) == {"claim", *(claim.id for claim in read_claims())}
+    assert set(lines) == {"claim", *(claim.id for claim in CLAIMS)}
     assert "confirmed" in lines["K7"] and "not run here" in lines["K4"]
     assert "46 claims: 1 confirmed, 0 refuted, 0 inconclusive, 45 not run here." in result.stderr
 

@@ -13,17 +13,17 @@ from pydantic import TypeAdapter
 from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError
-from gan.files import write_json
+from gan.files import read_json, write_json
 from pipeline.claim_tests import Test, combined, decide, spoken
 from pipeline.claims import Claim, find_claim, judge, minutes_of, read_claims
-from pipeline.evidence import Evidence, find_score, scores_along
+from pipeline.evidence import Evidence, MetricNameError, find_score, scores_along
 from pipeline.stage import Cell
 from pipeline.statistics import Effect
 from pipeline.studies import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
-CLAIMS = read_claims()
+CLAIMS = read_claims(PARAMS)
 IDS = (
     "K1 K2 K3 K4 K5 K6 K7 O1 O2 O3 O4 O5 D1 D2 E1 E2 E3 L1 W1 W2 W3 W4 G1 G2 G3 G4 G5 B1 B2 B3 B4 B5 B6 "
     "R1 R2 R3 C1 C2 C3 C4 S1 S2 S3 S4 A1 A2"
@@ -327,6 +327,67 @@ def test_a_score_is_found_by_its_short_name_alone() -> None:
     assert find_score({"recall_mnistnet_150_validation": 0.5}, "recall", "x.json") == 0.5
 
 
+def test_a_score_that_several_metrics_match_is_an_error_that_names_them() -> None:
+    names = {"fid_mnistnet_1k_test": 1, "fid_inception_1k_test": 2}
+    with pytest.raises(
+        MetricNameError, match=r"2 scores match fid: fid_inception_1k_test, fid_mnistnet_1k_test"
+    ):
+        find_score(names, "fid", "x.json")
+    for seed in range(3):
+        leave("wgan", seed)
+        leave("dcgan", seed)
+    claim = claim_of(**RATIO, more_than=1.5)
+    path = claim.runs[0].metrics
+    write_json(path, read_json(path) | {"fid_inception_1k_test": 2.0})
+    with pytest.raises(MetricNameError, match="2 scores match fid"):
+        judge(claim, PARAMS)
+
+
+COURSE = (
+    "kind: course, variant: wgan_k4, series: critic/wasserstein, shape: {kind: falls, low: 0.4, high: 0.6}"
+)
+FID = "kind: comparison, quantity: score/fid, of: wgan, against: dcgan, scale: ratio, more_than: 1"
+PACE = "kind: duration, of: wgan, against: dcgan, axis: step, series: score/fid, " + (
+    "level: 1, level_of: value, more_than: 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("test", "right", "wrong", "fault"),
+    [
+        (COURSE, "critic/wass", "critic/was", "wgan_k4 has no curve 'critic/waserstein'; there are loss/"),
+        (COURSE, "critic/wasserstein", "began/k", "wgan_k4 has no curve 'began/k'; there are loss/critic"),
+        (COURSE, "wgan_k4", "wgan_k44", "no variant 'wgan_k44' for mnist_tiny; there are gan, gan_seed"),
+        (COURSE, "kind: falls", "kind: fals", "tests.0.course.shape: Input tag 'fals' .* 'rises_then_falls'"),
+        (COURSE, "low:", "lo:", "tests.0.course.shape.falls.lo: no such field; there are kind, low, high"),
+        (FID, "score/fid", "score/fidd", "wgan has no score 'fidd'; there are fid, kid"),
+        (FID, "score/fid", "score/modes", "wgan has no score 'modes'; there are fid, kid"),
+        (FID, "score/fid", "final/critic/real_", "wgan has no curve 'critic/real_'; there are loss/critic"),
+        (FID, "more_than", "mor_than", "tests.0.comparison.mor_than: no such field; there are kind"),
+        (FID, "kind: comparison", "kind: compare", "tests.0: Input tag 'compare' .* 'comparison'"),
+        (FID, "mnist_tiny", "mnist_tny", "no data set 'mnist_tny'; there are mnist_tiny"),
+        (FID, "budget: quick", "budget: quik", "cells.budget: Input should be .*'quick'"),
+        (FID, "seeds:", "seed:", "cells.seed: no such field; there are dataset, budget, seeds"),
+        (PACE, "score/fid", "score/kid", "wgan has no score along the run 'kid'; there are fid, precision"),
+        (PACE, "score/fid", "curve/critic/real_", "wgan has no curve 'critic/real_'; there are loss/critic"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_name_is_refused_when_claims_are_read(
+    tmp_path: Path, test: str, right: str, wrong: str, fault: str
+) -> None:
+    cells = "{dataset: mnist_tiny, budget: quick, seeds: [0]}"
+    head = f"- {{id: K9, hypothesis: h, origin: o, confounder: c, cells: {cells}"
+    text = f"{head}, tests: [{{{test}}}]}}"
+    path = tmp_path / "claims.yaml"
+    assert text.count(right) == 1
+    path.write_text(text, encoding="utf-8")
+    read_claims(PARAMS, path)
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"claims\.yaml: K9: (.*: )*({fault})") as caught:
+        read_claims(PARAMS, path)
+    assert len(str(caught.value).splitlines()) == 1 and caught.value.exit_code == 78
+
+
 def test_minutes_are_those_of_like_runs_where_there_are_any(params_like: Params) -> None:
     cell = Cell("mnist_tiny", "dcgan_k1", "quick", 0)
     # 1,000 steps of two updates with 32 images at 0.3 ms, and 30 s of the other stages.
@@ -349,10 +410,13 @@ def params_like() -> Params:
     ("text", "fault"),
     [
         ("a: 1", "no list of claims"),
-        ("- {id: K1}", "0.hypothesis"),
+        ("- {id: K1}", "K1: hypothesis"),
         ("- {id: K1, hypothesis: h, origin: o, confounder: c}", "give either cells and tests, or needs"),
         ("- &a {id: K1, hypothesis: h, origin: o, confounder: c, needs: n}\n- *a", "K1 stands twice"),
-        ("- {id: K1, hypothesis: h, origin: o, confounder: c, needs: n, more: 1}", "0.more"),
+        (
+            "- {id: K1, hypothesis: h, origin: o, confounder: c, needs: n, more: 1}",
+            "K1: more: no such field; there are id, hypothesis",
+        ),
         ("- [", "no YAML"),
     ],
 )
@@ -360,7 +424,7 @@ def test_a_faulty_file_is_one_line(tmp_path: Path, text: str, fault: str) -> Non
     path = tmp_path / "claims.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=fault) as caught:
-        read_claims(path)
+        read_claims(PARAMS, path)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -372,10 +436,11 @@ def test_a_faulty_file_is_one_line(tmp_path: Path, text: str, fault: str) -> Non
         RATIO | {"kind": "equivalence", "margin": 0.5, "claimed": "equal"},
         RATIO | {"quantity": "fid", "more_than": 1.0},
         {"kind": "correlation", "variants": ["wgan"], "series": "a", "score": "fid"},
+        DURATION | {"series": "curve/a", "level": 0.1, "level_of": "ceiling", "more_than": 1.0},
     ],
 )
 def test_a_test_without_one_clear_threshold_is_refused(test: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"give one of|above 1|pattern"):
+    with pytest.raises(ValueError, match=r"give one of|above 1|pattern|no ceiling"):
         TypeAdapter(Test).validate_python(test)
 
 

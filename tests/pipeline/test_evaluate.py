@@ -25,6 +25,7 @@ from gan.files import read_json, sha256_of, write_json
 from gan.metrics import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
 from gan.modes import stacked_modes
 from pipeline.protocol import read_protocol
+from pipeline.vocabulary import score_names
 
 KEY = "mnist_tiny-dcgan-smoke-0"
 SCORES = FEATURE_METRICS + IMAGE_METRICS
@@ -138,6 +139,7 @@ def test_metrics_are_flat_and_have_floor_and_ceiling_beside_them(project):
         f"{metric}_mnistnet_130_test{suffix}" for metric in SCORES for suffix in suffixes
     )
     assert all(isinstance(value, (int, float)) for value in metrics.values())
+    assert set(SCORES) == set(score_names("mnist_tiny", with_evaluation()))  # what claims may name
     card = read_json(project / "build/reference/mnist_tiny/card.json")
     assert metrics["fid_mnistnet_130_test_floor"] == card["floor"]["fid"]
     assert metrics["kid_mnistnet_130_test_ceiling"] == card["ceiling"]["kid"]

@@ -228,7 +228,7 @@ def test_what_a_claim_lacks_is_run_though_params_select_something_else(study):
     before = (study / "params.yaml").read_bytes()
     program = (
         "from pipeline.claim_runs import *; from pipeline.claims import *; "
-        "run_lacking([find_claim('K7', read_claims())], read_params(), 5)"
+        "run_lacking([find_claim('K7', read_claims(read_params()))], read_params(), 5)"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program],

@@ -20,6 +20,7 @@ from pipeline import trajectory
 from pipeline.course import Course, Point, read_course, read_seconds
 from pipeline.stage import Cell
 from pipeline.trajectory import choose, images_seen
+from pipeline.vocabulary import snapshot_score_names
 from tests.courses import write_course
 
 KEY = "mnist_tiny-gan-smoke-0"
@@ -92,6 +93,7 @@ def test_each_snapshot_is_scored_against_the_validation_split(params, cell):
     assert [point["step"] for point in found["points"]] == [0, 10, 20]
     assert [point["images_seen"] for point in found["points"]] == [0, 640, 1280]
     assert found["metrics"]["fid"] == "fid_mnistnet_160_validation"
+    assert set(found["metrics"]) == set(snapshot_score_names("mnist_tiny", params))  # what claims may name
 
     card = read_json(cell.evaluator / "card.json")
     net = load_mnistnet(cell.evaluator / "weights.safetensors", ImageShape(1, 28, 28), card["sha256"])

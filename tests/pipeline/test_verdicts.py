@@ -136,7 +136,7 @@ def test_where_nothing_was_trained_all_claims_are_not_run_and_say_what_they_need
 ) -> None:
     page = write_verdicts(checkout / "reports/claims", params)
     found = read_json(checkout / "reports/claims/claims.json")
-    assert [entry["id"] for entry in found] == [claim.id for claim in read_claims()]
+    assert [entry["id"] for entry in found] == [claim.id for claim in read_claims(params)]
     assert all(entry["verdict"] == "not run here" and entry["needs"] for entry in found)
     text = page.read_text(encoding="utf-8")
     assert f"0 confirmed, 0 refuted, 0 inconclusive, {len(found)} not run here." in text

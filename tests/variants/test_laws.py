@@ -22,6 +22,7 @@ from gan.training import (
     training_steps,
 )
 from gan.variants import Variant
+from pipeline.vocabulary import history_scalars
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 # Entries of single claims put together what others have; tests/pipeline/test_claims.py builds them.
@@ -175,6 +176,7 @@ def test_every_step_logs_the_same_finite_scalars(method):
     assert bool(held_out) == offers
     assert all(value.dim() == 0 and bool(value.isfinite()) for value in held_out.values())
     assert not set(held_out) & set(rows[0])
+    assert {*rows[0], *held_out} == set(history_scalars(method))  # what claims may name
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(method):
