@@ -19,8 +19,7 @@ from gan.config import Name
 from gan.contract import StrictModel
 from gan.errors import ConfigError, DataError
 from pipeline.evidence import Evidence, MetricNameError
-from pipeline.stage import Cell
-from pipeline.statistics import (
+from pipeline.inference import (
     Effect,
     Floats,
     bootstrap_mean,
@@ -33,6 +32,7 @@ from pipeline.statistics import (
     share,
     spearman,
 )
+from pipeline.stage import Cell
 
 SIGNIFICANT = 0.05  # p of a trend
 COLLAPSED_RECALL, COLLAPSED_DUPLICATES = 0.25, 0.5

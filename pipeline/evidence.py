@@ -17,8 +17,8 @@ import numpy as np
 from gan.errors import DataError
 from gan.files import read_json
 from pipeline.curves import WINDOW, read_history, smooth
+from pipeline.inference import Floats, final_level
 from pipeline.stage import Cell
-from pipeline.statistics import Floats, final_level
 
 
 class MetricNameError(DataError):

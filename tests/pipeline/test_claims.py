@@ -17,8 +17,8 @@ from gan.files import read_json, write_json
 from pipeline.claim_tests import Test, combined, decide, spoken
 from pipeline.claims import Claim, find_claim, judge, minutes_of, read_claims
 from pipeline.evidence import Evidence, MetricNameError, find_score, scores_along
+from pipeline.inference import Effect
 from pipeline.stage import Cell
-from pipeline.statistics import Effect
 from pipeline.studies import read_study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from gan.files import read_json
 from pipeline import verdicts
 from pipeline.claim_tests import Finding
 from pipeline.claims import Claim, Judgement, read_claims
-from pipeline.statistics import Effect
+from pipeline.inference import Effect
 from pipeline.verdicts import (
     effect_text,
     grouped,

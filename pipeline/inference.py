@@ -49,12 +49,12 @@ def contrast(
     total = sum(errors)
     if total == 0:
         return Effect(value, value, value)
-    from scipy.special import stdtrit  # here, for it takes longer to load than all else of a page
+    from scipy.stats import t  # here, for it takes longer to load than all else of a page
 
     # Shares of the total: squares of the errors themselves would vanish where all values nearly agree.
     shares = [(error / total) ** 2 / (len(group) - 1) for error, group in zip(errors, groups, strict=True)]
-    half = float(stdtrit(1 / sum(shares), (1 + confidence) / 2)) * math.sqrt(total)
-    return Effect(value, value - half, value + half)
+    low, high = t.interval(confidence, 1 / sum(shares), loc=value, scale=math.sqrt(total))
+    return Effect(value, float(low), float(high))
 
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Effect:
@@ -76,11 +76,10 @@ def share(successes: int, n: int) -> Effect:
     """Share of n trials and Wilson's score interval at 95 %. Wilson, 1927. Raises DataError for n < 1."""
     if n < 1:
         raise DataError("a share takes one trial or more")
-    z = 1.959963984540054
-    found = successes / n
-    centre = (found + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(found * (1 - found) / n + z * z / (4 * n * n))
-    return Effect(found, max(centre - half, 0.0), min(centre + half, 1.0))
+    from scipy.stats import binomtest  # slow to load
+
+    interval = binomtest(successes, n).proportion_ci(method="wilson")
+    return Effect(successes / n, float(interval.low), float(interval.high))
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
@@ -91,19 +90,11 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """
     if len(first) != len(second) or len(first) < 3:
         raise DataError("a rank correlation takes three pairs or more")
-    a, b = (_ranks(values) for values in (first, second))
-    a, b = a - a.mean(), b - b.mean()
-    norm = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / norm if norm else 0.0
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        return 0.0
+    from scipy.stats import spearmanr  # slow to load
 
-
-def _ranks(values: Sequence[float]) -> Floats:
-    """Ranks from 1 on, ties at their mean."""
-    array = np.asarray(values, np.float64)
-    _, place, counts = np.unique(array, return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    means: Floats = last - (counts - 1) / 2
-    return means[place]
+    return float(spearmanr(first, second).statistic)
 
 
 class Trend(NamedTuple):
@@ -128,8 +119,10 @@ def mann_kendall(values: Sequence[float]) -> Trend:
     spread = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
     if spread <= 0:
         return Trend(0.0, 1.0)
+    from scipy.stats import norm  # slow to load
+
     z = (s - math.copysign(min(1.0, abs(s)), s)) / math.sqrt(spread)
-    return Trend(s / (n * (n - 1) / 2), math.erfc(abs(z) / math.sqrt(2)))
+    return Trend(s / (n * (n - 1) / 2), float(2 * norm.sf(abs(z))))
 
 
 def reached(level: float, times: Sequence[float], values: Sequence[float]) -> float | None:
