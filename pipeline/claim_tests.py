@@ -18,11 +18,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from gan.config import Name
 from gan.contract import StrictModel
 from gan.errors import ConfigError, DataError
+from pipeline.curves import WINDOW
 from pipeline.evidence import Evidence, MetricNameError
 from pipeline.inference import (
     Effect,
     Floats,
-    bootstrap_mean,
+    bounded_mean,
     contrast,
     exponential,
     final_level,
@@ -391,15 +392,15 @@ class Correlation(BaseTest):
         return f"below {self.less_than_absolute:g}"
 
     def measure(self, evidence: Evidence) -> tuple[Effect, Verdict, str]:
-        """Mean over runs with its bootstrap interval, entry by entry."""
+        """Mean over runs with Student's interval, entry by entry."""
         found: list[tuple[Effect, Verdict, str]] = []
         for variant in self.variants:
             values = [self._of_run(evidence, cell) for cell in evidence.runs(variant)]
             if self.more_than is not None:
-                effect = bootstrap_mean(values)
+                effect = bounded_mean(values, -1, 1)
                 verdict = decide(effect, more_than=self.more_than)
             else:
-                effect = bootstrap_mean([abs(value) for value in values])
+                effect = bounded_mean([abs(value) for value in values], 0, 1)
                 verdict = decide(effect, less_than=self.less_than_absolute)
             found.append((effect, verdict, variant if len(self.variants) > 1 else ""))
         worst = combined(verdict for _, verdict, _ in found)
@@ -457,22 +458,24 @@ class Collapse(BaseTest):
 
 
 class RisesThenFalls(StrictModel):
-    """A maximum within the first steps, and a falling trend from there on."""
+    """A maximum, within the first steps where `by` is given, and a falling trend from there on."""
 
     kind: Literal["rises_then_falls"]
-    by: PositiveInt
+    by: PositiveInt | None = None  # generator steps, fewer than the run has
 
     @property
     def rule(self) -> str:
         """In words."""
-        return f"has its maximum after the first row and by step {self.by}, then falls (Mann-Kendall)"
+        by = "" if self.by is None else f" and by step {self.by}"
+        return f"has its maximum after the first row{by}, then falls (Mann-Kendall)"
 
-    def holds(self, steps: Floats, values: Floats) -> bool:
-        """Whether a smoothed curve is such."""
-        peak = int(values.argmax())
-        if peak == 0 or steps[peak] > self.by or len(values) - peak < 4:
+    def holds(self, steps: Floats, values: Floats, smoothed: Floats) -> bool:
+        """Whether a curve is such: a trend is one of the curve itself, levels are of the smoothed one."""
+        peak = int(smoothed.argmax())
+        after = values[peak + WINDOW :]  # nearer values are high since they made the peak
+        if peak == 0 or (self.by is not None and steps[peak] > self.by) or len(after) < 4:
             return False
-        trend = mann_kendall(list(values[peak:]))
+        trend = mann_kendall(list(after))
         return trend.tau < 0 and trend.p < SIGNIFICANT
 
 
@@ -488,10 +491,10 @@ class Falls(StrictModel):
         """In words."""
         return f"falls (Mann-Kendall), to {self.low:g} to {self.high:g} of its first tenth"
 
-    def holds(self, steps: Floats, values: Floats) -> bool:
-        """Whether a smoothed curve is such."""
+    def holds(self, steps: Floats, values: Floats, smoothed: Floats) -> bool:
+        """Whether a curve is such: a trend is one of the curve itself, levels are of the smoothed one."""
         trend = mann_kendall(list(values))
-        first, last = final_level(list(values[::-1])), final_level(list(values))
+        first, last = final_level(list(smoothed[::-1])), final_level(list(smoothed))
         return trend.tau < 0 and trend.p < SIGNIFICANT and self.low <= last / first <= self.high
 
 
@@ -507,10 +510,10 @@ class Dips(StrictModel):
         """In words."""
         return f"is below {self.below:g} in the first half of the run, and ends above {self.above:g}"
 
-    def holds(self, steps: Floats, values: Floats) -> bool:
-        """Whether a smoothed curve is such."""
-        early = values[steps <= steps[-1] / 2]
-        return bool(early.min() < self.below) and final_level(list(values)) > self.above
+    def holds(self, steps: Floats, values: Floats, smoothed: Floats) -> bool:
+        """Whether a curve is such: a trend is one of the curve itself, levels are of the smoothed one."""
+        early = smoothed[steps <= steps[-1] / 2]
+        return bool(early.min() < self.below) and final_level(list(smoothed)) > self.above
 
 
 class Grows(StrictModel):
@@ -524,10 +527,10 @@ class Grows(StrictModel):
         """In words."""
         return f"grows (Mann-Kendall), {self.factor:g} times or more from its first tenth to its last"
 
-    def holds(self, steps: Floats, values: Floats) -> bool:
-        """Whether a smoothed curve is such."""
+    def holds(self, steps: Floats, values: Floats, smoothed: Floats) -> bool:
+        """Whether a curve is such: a trend is one of the curve itself, levels are of the smoothed one."""
         trend = mann_kendall(list(values))
-        first, last = final_level(list(values[::-1])), final_level(list(values))
+        first, last = final_level(list(smoothed[::-1])), final_level(list(smoothed))
         return trend.tau > 0 and trend.p < SIGNIFICANT and last >= self.factor * first
 
 
@@ -565,8 +568,10 @@ class Course(BaseTest):
     def measure(self, evidence: Evidence) -> tuple[Effect, Verdict, str]:
         """Share with Wilson's interval."""
         cells = evidence.runs(self.variant)
-        curves = [evidence.series(cell, f"curve/{self.series}") for cell in cells]
-        held = sum(self.shape.holds(steps, values) for steps, _, values in curves)
+        held = 0
+        for cell in cells:
+            steps, _, values = evidence.curve(cell, self.series)
+            held += self.shape.holds(steps, values, evidence.series(cell, f"curve/{self.series}")[2])
         effect = share(held, len(cells))
         if len(cells) < 2 or 0 < held < len(cells):
             return effect, "inconclusive", ""

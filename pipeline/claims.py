@@ -21,7 +21,7 @@ from gan.config import Budget, Name, Params
 from gan.contract import StrictModel
 from gan.errors import ConfigError
 from gan.files import read_json
-from pipeline.claim_tests import MODELS, Finding, Source, Test, Verdict, combined
+from pipeline.claim_tests import MODELS, Course, Finding, RisesThenFalls, Source, Test, Verdict, combined
 from pipeline.evidence import Evidence, scores_along
 from pipeline.stage import Cell, check_dataset, find_recipe
 from pipeline.vocabulary import history_scalars, score_names, snapshot_score_names
@@ -113,6 +113,14 @@ def check_names(claim: Claim, params: Params) -> None:
     for cell in claim.runs:
         find_recipe(cell, params)
     for test in claim.tests or ():
+        if isinstance(test, Course) and isinstance(test.shape, RisesThenFalls):
+            cell = Cell(claim.cells.dataset, test.variant, claim.cells.budget, claim.cells.seeds[0])
+            steps = find_recipe(cell, params).steps[cell.budget]  # type: ignore[index]
+            if test.shape.by is not None and test.shape.by >= steps:
+                raise ConfigError(
+                    f"by {test.shape.by} can't fail, since {test.variant} runs {steps} steps; "
+                    "give fewer, or leave it out"
+                )
         for entry in test.entries:
             cell = Cell(claim.cells.dataset, entry, claim.cells.budget, claim.cells.seeds[0])
             for source, name in test.reads:

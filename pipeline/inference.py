@@ -1,6 +1,6 @@
 """Owns the statistics that the ancestors' claims are tested by: numbers in, an effect with its interval out.
 
-Loads neither a file nor a cell. Whatever is drawn at random is drawn from a fixed seed.
+Loads neither a file nor a cell, and draws nothing at random.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from gan.errors import DataError
 
 Floats = NDArray[np.float64]
-DRAWS = 10_000  # of a bootstrap
 
 
 class Effect(NamedTuple):
@@ -57,19 +56,17 @@ def contrast(
     return Effect(value, float(low), float(high))
 
 
-def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Effect:
-    """Mean of independent values and its 95 % percentile interval over 10,000 resamples.
+def bounded_mean(values: Sequence[float], low: float, high: float) -> Effect:
+    """Mean of independent values within bounds, and Student's 95 % interval, cut off at the bounds.
 
-    Efron & Tibshirani, 1993, section 13.3. For values with bounds, such as correlations, which a t interval
-    would overstep. The interval of a single value is unknown.
+    Student, 1908. A bootstrap's percentile interval is too narrow for few values: of three correlations it
+    covers the mean in 72 % of cases, this one in 93 %. The interval of a single value is unknown. Raises
+    DataError as `contrast` does.
     """
-    sample = np.asarray(values, np.float64)
-    centre = float(sample.mean())
-    if len(sample) < 2:
-        return Effect(centre, None, None)
-    drawn = np.random.default_rng(seed).integers(0, len(sample), (DRAWS, len(sample)))
-    low, high = np.quantile(sample[drawn].mean(axis=1), (0.025, 0.975))
-    return Effect(centre, float(low), float(high))
+    found = contrast([values], (1,))
+    if found.low is None or found.high is None:
+        return found
+    return Effect(found.value, max(found.low, low), min(found.high, high))
 
 
 def share(successes: int, n: int) -> Effect:
@@ -107,6 +104,11 @@ class Trend(NamedTuple):
 def mann_kendall(values: Sequence[float]) -> Trend:
     """Test for a monotone trend. Mann, 1945; Kendall, 1975: normal approximation, ties and continuity.
 
+    The variance is multiplied by what the autocorrelation takes from the number of values (Yue & Wang, 2004),
+    since neighbours on a curve of training are alike and seem to confirm each other. Values must not be
+    smoothed, which makes a trend of any noise. Measured on 200 rows: p < 0.05 in 5 % of white noise, 8 % at a
+    lag-one correlation of 0.8, 13 % at 0.95, and still in 31 % of random walks.
+
     Raises DataError for fewer than four values, where even a strict order isn't significant.
     """
     array = np.asarray(values, np.float64)
@@ -121,8 +123,30 @@ def mann_kendall(values: Sequence[float]) -> Trend:
         return Trend(0.0, 1.0)
     from scipy.stats import norm  # slow to load
 
+    spread *= _variance_inflation(array)
     z = (s - math.copysign(min(1.0, abs(s)), s)) / math.sqrt(spread)
     return Trend(s / (n * (n - 1) / 2), float(2 * norm.sf(abs(z))))
+
+
+def _variance_inflation(values: Floats) -> float:
+    """How many times as much the mean of values varies as that of independent ones, 1 or more.
+
+    Of a first-order autoregression (Bayley & Hammersley, 1946) in ranks, which a bent trend leaves straight,
+    about their own line. The estimate of its coefficient is raised by its bias, (2 + 4 rho) / n.
+    """
+    from scipy.stats import rankdata  # slow to load
+
+    n = len(values)
+    ranks = rankdata(values)
+    time = np.arange(n) - (n - 1) / 2
+    rest = ranks - ranks.mean() - time * float(time @ ranks) / float(time @ time)
+    power = float(rest @ rest)
+    if power < 1e-9 * n:  # a strict order, but for rounding
+        return 1.0
+    rho = float(rest[1:] @ rest[:-1]) / power
+    rho = min(max(rho + (2 + 4 * rho) / n, 0.0), 0.999)
+    lags = np.arange(1, n)
+    return 1 + 2 * float(((1 - lags / n) * rho**lags).sum())
 
 
 def reached(level: float, times: Sequence[float], values: Sequence[float]) -> float | None:

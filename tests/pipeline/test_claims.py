@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -14,8 +15,9 @@ from gan.config import Params, load_params
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.files import read_json, write_json
-from pipeline.claim_tests import Test, combined, decide, spoken
+from pipeline.claim_tests import Falls, Grows, RisesThenFalls, Test, combined, decide, spoken
 from pipeline.claims import Claim, find_claim, judge, minutes_of, read_claims
+from pipeline.curves import WINDOW, smooth
 from pipeline.evidence import Evidence, MetricNameError, find_score, scores_along
 from pipeline.inference import Effect
 from pipeline.stage import Cell
@@ -287,6 +289,35 @@ def test_a_shape_is_told_from_another(shape: dict[str, Any], such: list[float], 
             leave("wgan", seed, curves={"a": [float(value) for value in curve]})
         assert verdict_of(claim) == expected
         shutil.rmtree("models")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        RisesThenFalls(kind="rises_then_falls"),
+        Falls(kind="falls", low=1e-9, high=1e9),
+        Grows(kind="grows", factor=1e-9),
+    ],
+    ids=lambda shape: shape.kind,
+)
+def test_white_noise_seldom_has_a_shape(shape: RisesThenFalls | Falls | Grows) -> None:
+    # Of the smoothed curve the trend was significant in 59.5 %, and it rose and then fell in 52 %.
+    generator = np.random.default_rng(0)
+    steps = np.arange(1.0, 201.0)
+    noise = generator.normal(100, 1, (400, 200))
+    assert sum(shape.holds(steps, curve, smooth(curve, WINDOW)) for curve in noise) / 400 < 0.06
+
+
+def test_a_maximum_by_a_step_that_the_run_never_reaches_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claims.yaml"
+    course = COURSE.replace("kind: falls, low: 0.4, high: 0.6", "kind: rises_then_falls, by: 400")
+    cells = "{dataset: mnist_tiny, budget: quick, seeds: [0]}"
+    text = f"- {{id: K9, hypothesis: h, origin: o, confounder: c, cells: {cells}, tests: [{{{course}}}]}}"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="K9: by 400 can't fail, since wgan_k4 runs 400 steps"):
+        read_claims(PARAMS, path)
+    path.write_text(text.replace("by: 400", "by: 399"), encoding="utf-8")
+    assert len(read_claims(PARAMS, path)) == 1
 
 
 def test_a_run_without_a_finite_value_is_inconclusive_and_named() -> None:
