@@ -140,7 +140,8 @@ def test_a_study_is_run_once_and_each_change_runs_what_depends_on_it_and_nothing
 
     edit(study / "params.yaml", "seeds: [0]", "seeds: [0, 1]")
     _, ran = make(study)
-    assert set(ran) - LAST == chain(GAN.replace("-0", "-1"), WGAN.replace("-0", "-1"))
+    again = {f"collect {cell}" for cell in (GAN, WGAN)}  # with the selection, which cells a study has
+    assert set(ran) - LAST == chain(GAN.replace("-0", "-1"), WGAN.replace("-0", "-1")) | again
 
 
 @pytest.mark.slow
