@@ -3,6 +3,7 @@
 DVC, params.yaml, dvc.yaml, the stage `code` and the scheduler are the real ones.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -142,6 +143,27 @@ def test_a_study_is_run_once_and_each_change_runs_what_depends_on_it_and_nothing
     _, ran = make(study)
     again = {f"collect {cell}" for cell in (GAN, WGAN)}  # with the selection, which cells a study has
     assert set(ran) - LAST == chain(GAN.replace("-0", "-1"), WGAN.replace("-0", "-1")) | again
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_cells_of_another_study_make_nothing_stale_and_neither_does_their_absence(study):
+    assert make(study)[0].returncode == 0
+    edit(study / "params.yaml", "seeds: [0]", "seeds: [1]")
+    edit(study / "params.yaml", "study: default", "study: other")
+    _, ran = make(study)
+    assert set(ran) == chain(GAN.replace("-0", "-1"), WGAN.replace("-0", "-1")) | LAST
+
+    edit(study / "params.yaml", "seeds: [1]", "seeds: [0]")
+    edit(study / "params.yaml", "study: other", "study: default")
+    for foreign in ("there", "gone"):
+        status = subprocess.run(
+            repro.dvc("status", "--json"), cwd=study, capture_output=True, text=True, check=True
+        )
+        assert set(json.loads(status.stdout)) <= {"code"}, foreign  # which reads params.yaml as a file
+        for name in ("models", "build/metrics", "build/samples", "build/collected"):
+            for path in [*(study / name).glob("*-1*"), *(study / name).glob("other")]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.slow
