@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from gan.contract import ImageShape, StrictModel
+from gan.contract import ImageShape, Profile, StrictModel
 from gan.errors import DataError
 from gan.files import write_json
 from gan.variants import Variant
@@ -20,6 +20,7 @@ MAX_CARD_BYTES = 256 * 1024
 MAX_WEIGHT_BYTES = 4 * 1024**3
 MAX_Z_DIM = 4096
 MAX_FAULTS_SHOWN = 5
+SINCE_FORMAT_2 = ("profile", "log_points", "previews")
 
 Weights = Literal["generator", "generator_raw"]
 Side = Annotated[int, Field(ge=1, le=1024)]
@@ -33,7 +34,7 @@ class Card(StrictModel):
     The weights of a diverged run are its last finite ones; `steps` is the budget of either kind of run.
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     key: Label
     dataset: Label
     variant: Label
@@ -54,6 +55,10 @@ class Card(StrictModel):
     # Cards of format 1 were written for finished runs only before they said so.
     status: Literal["finished", "diverged"] = "finished"
     diverged_at: PositiveInt | None = None  # step at which a value of training was no longer finite
+    # Format 2 has these three, so that a run can be described without params.yaml; format 1 lacks them.
+    profile: Profile | None = None  # as the recipe said when training ended
+    log_points: PositiveInt | None = None  # rows of the history
+    previews: PositiveInt | None = None  # sample grids along the run
 
     @model_validator(mode="after")
     def _is_one_model(self) -> "Card":
@@ -65,6 +70,9 @@ class Card(StrictModel):
             raise ValueError(f"status is {self.status!r}, diverged_at is {self.diverged_at}")
         if self.diverged_at is not None and self.diverged_at > self.steps:
             raise ValueError(f"diverged_at is {self.diverged_at}, beyond the {self.steps} steps of the run")
+        missing = [name for name in SINCE_FORMAT_2 if getattr(self, name) is None]
+        if self.format >= 2 and missing:
+            raise ValueError(f"a card of format {self.format} must hold {', '.join(missing)}")
         return self
 
     @property

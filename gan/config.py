@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from gan.contract import AdamParams, ImageShape, StrictModel, TrainParams
+from gan.contract import AdamParams, ImageShape, Profile, StrictModel, TrainParams
 from gan.data.convert import Plan
 from gan.data.pixels import CropName
 from gan.data.sources import Layout
@@ -92,7 +92,7 @@ class DatasetParams(StrictModel):
 class Recipe(StrictModel):
     """One roster entry on one data set. `method` and the steps are all that changes its weights."""
 
-    profile: Literal["paper", "tuned", "seed", "claim"]
+    profile: Profile
     method: Variant
     steps: Annotated[dict[Budget, PositiveInt], Field(min_length=1)]
 

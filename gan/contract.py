@@ -196,6 +196,10 @@ class VariantParams(StrictModel):
         """
 
 
+# Where a recipe's settings come from. It labels a run and decides none of its weights.
+Profile = Literal["paper", "tuned", "seed", "claim"]
+
+
 class TrainParams(StrictModel):
     """What every cell of a study has in common, and what its numeric mode is."""
 

@@ -397,7 +397,7 @@ def sync() -> None:
         click.echo(f"{cell.key}: not trained and scored here; run 'dvc repro evaluate@{cell.key}'", err=True)
     with mlflow_session() as client:
         for cell in _with_progress(there):
-            version = publish_cell(client, cell, params)
+            version = publish_cell(client, cell)
             click.echo(f"{cell.key}: {_outcome(version)}")
         champions = choose_champions(there, params)
         for champion in crown_champions(client, champions):

@@ -6,20 +6,49 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from gan.card import Card
 from gan.config import Params
-from gan.contract import VariantParams
+from gan.contract import TrainParams, VariantParams
 from pipeline.stage import Cell, find_recipe
 
 
-def run_params(cell: Cell, params: Params) -> dict[str, str]:
+@dataclass(frozen=True)
+class Settings:
+    """What a run is trained with. Both sources give the same text for the same training.
+
+    params.yaml is the source while a run is opened. After training it may have been edited, so whatever is
+    written then comes from the model's card.
+    """
+
+    method: VariantParams
+    train: Mapping[str, Any]  # by the names of TrainParams
+    steps: int  # budget, in generator steps
+    profile: str | None  # None: the card is older than this field
+
+    @classmethod
+    def of_recipe(cls, cell: Cell, params: Params) -> Self:
+        """Settings that params.yaml has for a cell. Raises ConfigError when it has no such recipe."""
+        recipe = find_recipe(cell, params)
+        steps = next(count for budget, count in recipe.steps.items() if budget == cell.budget)
+        return cls(recipe.method, params.train.model_dump(mode="json"), steps, recipe.profile)
+
+    @classmethod
+    def of_card(cls, card: Card) -> Self:
+        """Settings that a model was trained with. Those that a card of format 1 doesn't hold are left out."""
+        held = {name: getattr(card, name) for name in TrainParams.model_fields}
+        train = {name: value for name, value in held.items() if value is not None}
+        return cls(card.method, train, card.steps, card.profile)
+
+
+def run_params(settings: Settings) -> dict[str, str]:
     """All that decides a run's weights, but for data and code: dotted names, values as text."""
     tree = {
-        "method": find_recipe(cell, params).method.model_dump(mode="json", by_alias=True),
-        "train": params.train.model_dump(mode="json"),
-        "steps": _steps(cell, params),
+        "method": settings.method.model_dump(mode="json", by_alias=True),
+        "train": settings.train,
+        "steps": settings.steps,
     }
     return dict(_flatten(tree))
 
@@ -32,22 +61,22 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
-def run_tags(cell: Cell, params: Params, *, data_digest: str, code_digest: str) -> dict[str, str]:
+def run_tags(cell: Cell, settings: Settings, *, data_digest: str, code_digest: str) -> dict[str, str]:
     """Names by which runs are found and grouped, and the digests of what they were made from."""
-    flat = run_params(cell, params)
-    return {
+    flat = run_params(settings)
+    profile = {"profile": settings.profile} if settings.profile else {}
+    return profile | {
         "dataset": cell.dataset,
         "variant": cell.variant,
         "budget": cell.budget,
         "seed": str(cell.seed),
-        "profile": find_recipe(cell, params).profile,
         "dvc.stage": os.environ.get("DVC_STAGE", f"train@{cell.key}"),
         "data.digest": data_digest,
         "code.digest": code_digest,
         "params.sha256": hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "pipeline/train.py",
-        "mlflow.note.content": describe_run(cell, params),
+        "mlflow.note.content": describe_run(cell, settings),
     }
 
 
@@ -65,11 +94,6 @@ def git_tags() -> dict[str, str]:
     return tags | ({"dvc.experiment": experiment} if experiment else {})
 
 
-def _steps(cell: Cell, params: Params) -> int:
-    steps = find_recipe(cell, params).steps.items()
-    return next(count for budget, count in steps if budget == cell.budget)
-
-
 def _git(*arguments: str) -> str:
     try:
         found = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10)
@@ -78,17 +102,18 @@ def _git(*arguments: str) -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
-def describe_run(cell: Cell, params: Params) -> str:
+def describe_run(cell: Cell, settings: Settings) -> str:
     """Markdown that a run's page shows: what was trained, and the commands that do it again."""
-    recipe = find_recipe(cell, params)
-    method = recipe.method
+    method = settings.method
     # MLflow folds all but the first lines away, so what a reader wants to copy stands there.
-    steps = f"{_steps(cell, params):,} generator steps"
+    steps = f"{settings.steps:,} generator steps"
+    budget = f"budget {cell.budget}, batches of {method.batch_size}"
+    details = f"Profile {settings.profile}, {budget}" if settings.profile else budget.capitalize()
     return f"""**{cell.variant}** on {cell.dataset}, {steps}, seed {cell.seed}. Do it again:
 
     dvc repro register@{cell.key}
 
-{_source(method)} Profile {recipe.profile}, budget {cell.budget}, batches of {method.batch_size}.
+{_source(method)} {details}.
 The commit is in the tag `git.sha`. Draw from the model, anywhere:
 
     gantry sample --model {cell.model_name}@latest -n 64 --seed 0 --out samples.png

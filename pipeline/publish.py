@@ -11,7 +11,7 @@ from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json
 from pipeline.course import read_course
-from pipeline.lineage import describe_run
+from pipeline.lineage import Settings, describe_run
 from pipeline.registry import Version, crown, find_version_of, publish
 from pipeline.runs import complete_run, ensure_run
 from pipeline.stage import Cell
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def publish_cell(client: MlflowClient, cell: Cell, params: Params) -> Version | None:
+def publish_cell(client: MlflowClient, cell: Cell) -> Version | None:
     """Complete a cell's run, or make it again, and register its model. Twice is as good as once.
 
+    All of it comes from the model's card and files, so params.yaml may have been edited since training.
     A diverged run is completed too; it has no model that anyone should use, so None is registered.
     Raises DataError before anything is written when the weights aren't those of the card.
     """
     card = read_card(cell.model)
     read_weights(cell.model, card)
     metrics = read_metrics(cell)
-    run_id = ensure_run(client, cell, params)
+    run_id = ensure_run(client, cell, card)
     complete_run(client, run_id, cell, metrics)
     if card.status == "diverged":
         return None
-    return publish(client, cell, run_id, metrics, describe_run(cell, params))
+    return publish(client, cell, run_id, metrics, describe_run(cell, Settings.of_card(card)))
 
 
 def read_metrics(cell: Cell) -> dict[str, float]:

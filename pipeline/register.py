@@ -20,7 +20,7 @@ def main(params: Params, key: str) -> None:
     """Register models/KEY and write build/registered/KEY.json."""
     cell = parse_cell(key, params)
     with mlflow_session() as client:
-        version = publish_cell(client, cell, params)
+        version = publish_cell(client, cell)
     card = read_card(cell.model)
     if version is None:
         logging.info("%s diverged at step %s: nothing is registered", key, card.diverged_at)

@@ -12,11 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gan.card import CARD, read_card
-from gan.config import Params
+from gan.card import CARD, Card, read_card
 from gan.errors import DataError
 from gan.files import read_json
-from pipeline.lineage import run_tags
+from pipeline.lineage import Settings, run_tags
 from pipeline.stage import Cell
 from pipeline.tracking import (
     PICTURES,
@@ -49,19 +48,22 @@ class Clock(NamedTuple):
         return self.start + self.duration * step // self.steps
 
 
-def ensure_run(client: MlflowClient, cell: Cell, params: Params) -> str:
-    """Return the id of the run that trained a cell's model, made again when this database lost it."""
+def ensure_run(client: MlflowClient, cell: Cell, card: Card) -> str:
+    """Return the id of the run that trained a cell's model, made again when this database lost it.
+
+    A run made again says what the card does: params.yaml may have been edited since training.
+    """
     reference: dict[str, Any] = read_json(cell.run) if cell.run.is_file() else {}
     if reference.get("run_id") and find_run(client, reference["run_id"]):
         return str(reference["run_id"])
-    card = read_card(cell.model)
     experiment_id = find_experiment(client, cell)
     wanted = f"tags.restored = 'true' and tags.weights_sha256 = '{card.weights_sha256}'"
     for run in client.search_runs([experiment_id], filter_string=wanted):
         return str(run.info.run_id)
-    tags = run_tags(cell, params, data_digest=card.data_digest, code_digest=card.code_digest)
+    settings = Settings.of_card(card)
+    tags = run_tags(cell, settings, data_digest=card.data_digest, code_digest=card.code_digest)
     tags |= {"restored": "true", "weights_sha256": card.weights_sha256}
-    return create_run(client, cell, params, experiment_id, tags, start=_read_clock(cell).start)
+    return create_run(client, cell, settings, experiment_id, tags, start=_read_clock(cell).start)
 
 
 def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping[str, float]) -> None:

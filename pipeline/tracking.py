@@ -29,7 +29,7 @@ from urllib.parse import urlencode
 from gan.card import Card
 from gan.errors import ConfigError
 from gan.files import write_bytes
-from pipeline.lineage import describe_divergence, git_tags, run_params, run_tags
+from pipeline.lineage import Settings, describe_divergence, git_tags, run_params, run_tags
 from pipeline.stage import Cell
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def ending_of(card: Card) -> Ending:
 def create_run(
     client: MlflowClient,
     cell: Cell,
-    params: Params,
+    settings: Settings,
     experiment_id: str,
     tags: Mapping[str, str],
     start: int | None = None,
@@ -297,7 +297,7 @@ def create_run(
 
     created = client.create_run(experiment_id, start_time=start, run_name=cell.key, tags=dict(tags))
     run_id: str = created.info.run_id
-    pairs = [entities.Param(name, value) for name, value in run_params(cell, params).items()]
+    pairs = [entities.Param(name, value) for name, value in run_params(settings).items()]
     for begin in range(0, len(pairs), PARAMS_PER_BATCH):
         client.log_batch(run_id, params=pairs[begin : begin + PARAMS_PER_BATCH])
     dataset = entities.Dataset(
@@ -400,9 +400,10 @@ class Run:
             experiment_id = find_experiment(client, cell)
             if run_id is None or not _reopen(client, experiment_id, run_id):
                 _close_stale(client, experiment_id, cell)
-                tags = run_tags(cell, params, data_digest=data_digest, code_digest=code_digest)
+                settings = Settings.of_recipe(cell, params)  # there is no card before training ends
+                tags = run_tags(cell, settings, data_digest=data_digest, code_digest=code_digest)
                 tags |= git_tags() | {"device": device}
-                run_id = create_run(client, cell, params, experiment_id, tags)
+                run_id = create_run(client, cell, settings, experiment_id, tags)
             run._attach(client, experiment_id, run_id)
         return run
 

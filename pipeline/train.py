@@ -31,7 +31,7 @@ from gan import __version__, distributed
 from gan.card import Card, write_card
 from gan.checkpoint import fingerprint, load_latest, save_checkpoint
 from gan.config import Params
-from gan.contract import Scalars, TrainParams
+from gan.contract import Profile, Scalars, TrainParams
 from gan.data.batches import endless_batches
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError, TrainingDiverged
@@ -123,7 +123,7 @@ def train_cell(params: Params, cell: Cell) -> None:
         if stop.signal:
             run.finish("KILLED")
             raise SystemExit(128 + stop.signal)
-        card = write_model(cell, state, record, store, code, folder / SNAPSHOTS)
+        card = write_model(cell, state, record, store, code, folder / SNAPSHOTS, recipe.profile)
         write_json(cell.training, timings(state, record))
         write_json(cell.run, run.reference)
         run.complete(card)
@@ -266,7 +266,13 @@ def resume(folder: Path, state: TrainState) -> Record:
 
 
 def write_model(
-    cell: Cell, state: TrainState, record: Record, store: ImageStore, code: str, snapshots: Path
+    cell: Cell,
+    state: TrainState,
+    record: Record,
+    store: ImageStore,
+    code: str,
+    snapshots: Path,
+    profile: Profile,
 ) -> Card:
     """Write the folder of a trained model: weights, card, history, previews, snapshots along the run."""
     shutil.rmtree(cell.model, ignore_errors=True)
@@ -274,7 +280,7 @@ def write_model(
     if record.finite and not has_finite_weights(state):  # the statistics of finite weights may overflow
         state.averaged.load_state_dict(record.finite["averaged"])
     card = Card(
-        format=1,
+        format=2,
         key=cell.key,
         dataset=cell.dataset,
         variant=cell.variant,
@@ -284,10 +290,13 @@ def write_model(
         steps=state.steps,
         images_seen=state.images_seen,
         seed=cell.seed,
+        profile=profile,
         precision=state.params.precision,
         num_threads=state.params.num_threads,
         channels_last=state.params.channels_last,
         ema_exponent=state.params.ema_exponent,
+        log_points=state.params.log_points,
+        previews=state.params.previews,
         data_digest=store.digest,
         code_digest=code,
         status="finished" if record.diverged_at is None else "diverged",

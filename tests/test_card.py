@@ -36,6 +36,18 @@ def test_a_card_from_before_divergence_was_recorded_is_that_of_a_finished_run(tm
     assert (read_card(tmp_path).status, read_card(tmp_path).diverged_at) == ("finished", None)
 
 
+def test_a_card_of_format_2_holds_the_profile_and_one_of_format_1_need_not(tmp_path: Path) -> None:
+    added = {"profile": "seed", "log_points": 200, "previews": 10}
+    write_card(tmp_path, Card(**fields() | {"format": 2} | added))
+    written = json.loads((tmp_path / "card.json").read_text())
+    assert {name: written.pop(name) for name in added} == added
+    (tmp_path / "card.json").write_text(json.dumps(written))
+    with pytest.raises(DataError, match="a card of format 2 must hold profile, log_points, previews"):
+        read_card(tmp_path)
+    (tmp_path / "card.json").write_text(json.dumps(written | {"format": 1}))
+    assert read_card(tmp_path).profile is None
+
+
 @pytest.mark.parametrize(
     ("status", "step", "fault"),
     [

@@ -92,11 +92,12 @@ def _write_model(cell: Cell, params: Params, weights_seed: int, diverged_at: int
     from gan.generator import save_generator
 
     torch.manual_seed(weights_seed)
-    method = find_recipe(cell, params).method
+    recipe = find_recipe(cell, params)
+    method = recipe.method
     image = params.datasets[cell.dataset].shape
     state = method.build(image).generator.state_dict()
     card = Card(
-        format=1,
+        format=2,
         key=cell.key,
         dataset=cell.dataset,
         variant=cell.variant,
@@ -106,10 +107,8 @@ def _write_model(cell: Cell, params: Params, weights_seed: int, diverged_at: int
         steps=STEPS,
         images_seen=STEPS * 64,
         seed=cell.seed,
-        precision="fp32",
-        num_threads=1,
-        channels_last=True,
-        ema_exponent=17.97,
+        profile=recipe.profile,
+        **params.train.model_dump(),
         data_digest="d" * 64,
         code_digest="c" * 64,
         weights_sha256=save_generator(cell.model, state),

@@ -13,7 +13,8 @@ from gan.config import Params
 from gan.errors import ConfigError, DataError
 from gan.files import read_json
 from pipeline import champion, publish, register, registry, tracking
-from pipeline.stage import Cell
+from pipeline.lineage import Settings, describe_run, run_params
+from pipeline.stage import Cell, find_recipe
 from tests.courses import write_course
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports
@@ -126,6 +127,49 @@ def test_a_run_made_again_from_files_is_whole_and_stays_one(
     assert run.data.tags["restored"] == "true"
     assert (run.info.status, run.info.end_time - start) == ("FINISHED", 10_000)
     assert "results/fid_mnistnet_1k_test_floor" not in run.data.metrics
+
+
+def test_what_is_written_after_training_is_the_card_s_whatever_params_say_by_then(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell()
+    trained = find_recipe(cell, params)
+    lr = trained.method.model_dump()["generator_optimizer"]["lr"]
+    recipes = {name: dict(entries) for name, entries in params.recipes.items()}
+    method = trained.method.model_dump(by_alias=True)
+    method["generator_optimizer"]["lr"] = lr * 10
+    changed = type(trained.method).model_validate(method)
+    update = {"method": changed, "profile": "claim", "steps": {"smoke": 7}}
+    recipes[cell.dataset][cell.variant] = trained.model_copy(update=update)
+    edited = params.model_copy(update={"recipes": recipes})
+
+    register.main(edited, cell.key)
+
+    with tracking.mlflow_session() as client:
+        (run,) = client.search_runs([tracking.find_experiment(client, cell)])
+        version = client.get_model_version("mnist_tiny-gan", "1")
+    assert float(run.data.params["method.generator_optimizer.lr"]) == lr
+    assert run.data.params == run_params(Settings.of_recipe(cell, params))
+    assert run.data.tags["profile"] == trained.profile
+    expected = describe_run(cell, Settings.of_recipe(cell, params))
+    assert run.data.tags["mlflow.note.content"] == expected
+    assert version.description.startswith(expected)
+
+
+def test_a_card_of_format_1_is_published_without_what_it_does_not_know(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell()
+    written = read_json(cell.model / "card.json") | {"format": 1}
+    for name in ("profile", "log_points", "previews"):
+        del written[name]
+    (cell.model / "card.json").write_text(json.dumps(written))
+    register.main(params, cell.key)
+    with tracking.mlflow_session() as client:
+        (run,) = client.search_runs([tracking.find_experiment(client, cell)])
+    assert "profile" not in run.data.tags
+    assert not {"train.log_points", "train.previews"} & run.data.params.keys()
+    assert "Budget smoke, batches of" in run.data.tags["mlflow.note.content"]
 
 
 def test_a_run_with_gaps_gets_the_missing_points_only(

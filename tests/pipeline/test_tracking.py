@@ -15,7 +15,7 @@ from PIL import Image
 from gan.config import Params
 from gan.errors import ConfigError
 from pipeline import tracking
-from pipeline.lineage import describe_run, git_tags, run_params, run_tags
+from pipeline.lineage import Settings, describe_run, git_tags, run_params, run_tags
 from pipeline.stage import Cell, parse_cell
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports
@@ -96,7 +96,7 @@ def test_a_migrated_database_is_recognised_in_a_moment(project: Path) -> None:
 
 
 def test_params_are_the_whole_method_with_dotted_names(cell: Cell, params: Params) -> None:
-    flat = run_params(cell, params)
+    flat = run_params(Settings.of_recipe(cell, params))
     assert flat["steps"] == "20"
     assert flat["method.kind"] == "gan"
     assert float(flat["method.generator_optimizer.lr"]) == 5e-4
@@ -107,14 +107,14 @@ def test_params_are_the_whole_method_with_dotted_names(cell: Cell, params: Param
 def test_equal_parameters_have_equal_digests_and_others_another(cell: Cell, params: Params) -> None:
     def digest(budget: str, seed: int) -> str:
         other = Cell(cell.dataset, cell.variant, budget, seed)
-        return run_tags(other, params, **DIGESTS)["params.sha256"]
+        return run_tags(other, Settings.of_recipe(other, params), **DIGESTS)["params.sha256"]
 
     assert digest("smoke", 0) == digest("smoke", 1)
     assert digest("smoke", 0) != digest("quick", 0)
 
 
 def test_a_description_begins_with_the_command_that_repeats_the_run(cell: Cell, params: Params) -> None:
-    text = describe_run(cell, params)
+    text = describe_run(cell, Settings.of_recipe(cell, params))
     assert "    dvc repro register@mnist_tiny-gan-smoke-0\n" in text.split("\n\n", 2)[1] + "\n"
     assert "[arXiv:1406.2661](https://arxiv.org/abs/1406.2661)" in text
 
@@ -142,7 +142,7 @@ def test_a_run_holds_what_was_logged(project: Path, cell: Cell, params: Params) 
     assert tracking.logged_image_steps(tracking.connect(), run.run_id) == {2}
     assert (found.info.status, found.info.run_name) == ("FINISHED", cell.key)
     assert found.data.metrics["results/seconds"] == 3.5
-    assert found.data.params == run_params(cell, params)
+    assert found.data.params == run_params(Settings.of_recipe(cell, params))
     assert found.data.tags["weights_sha256"] == "e" * 64
     assert {"dataset", "variant", "budget", "seed", "profile", "dvc.stage"} <= found.data.tags.keys()
     assert found.inputs.dataset_inputs[0].dataset.digest == "d" * 12
