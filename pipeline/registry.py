@@ -7,10 +7,11 @@ weights and the card only: code that lies in a registry is never run here.
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ SERVING = Path(__file__).with_name("serving.py")
 # What gan/generator.py imports, and MLflow itself; the versions are those that registered the model.
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "numpy", "pillow", "pydantic", "safetensors")
 SUFFIXES = ("_raw", "_floor", "_ceiling")
+# A whole name as `gan.metrics.metric_name` makes it: people set tags too, such as `is_approved`.
+METRIC_TAG = re.compile(rf"({'|'.join(METRICS)})_[a-z0-9]+_[0-9]+k?_(train|validation|test)")
 
 
 @dataclass(frozen=True)
@@ -277,12 +280,18 @@ def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
         aliases=sorted(alias for alias, number in aliases.items() if str(number) == str(found.version)),
         key=found.tags.get("key", ""),
         weights_sha256=found.tags.get("weights_sha256", ""),
-        metrics={name: float(text) for name, text in sorted(found.tags.items()) if _is_metric(name)},
+        metrics=_metrics_of(found.tags),
     )
 
 
-def _is_metric(tag: str) -> bool:
-    return tag.startswith(tuple(f"{metric}_" for metric in METRICS))
+def _metrics_of(tags: Mapping[str, str]) -> dict[str, float]:
+    """Scores among a version's tags; one that somebody overwrote with text is left out."""
+    metrics = {}
+    for name, text in sorted(tags.items()):
+        if METRIC_TAG.fullmatch(name):
+            with suppress(ValueError):
+                metrics[name] = float(text)
+    return metrics
 
 
 def _pages(search: Any) -> Iterator[Any]:

@@ -319,6 +319,21 @@ def test_scores_that_decide_nothing_are_data_errors(
         publish.choose_champions([cell], params)
 
 
+def test_tags_that_people_set_are_no_scores_and_break_nothing(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    cell = make_cell()
+    register.main(params, cell.key)
+    with tracking.mlflow_session() as client:
+        for name in ("is_approved", "recall_checked", "kid_mnistnet_1k_test"):
+            client.set_model_version_tag("mnist_tiny-gan", "1", name, "yes")
+        client.set_model_version_tag("mnist_tiny-gan", "1", "is_2", "3.5")
+        (version,) = registry.list_models(client)
+    assert version.metrics == {"fid_mnistnet_1k_test": 40.0}
+    register.main(params, cell.key)
+    assert len(versions()) == 1
+
+
 def test_an_unknown_model_says_what_there_is(project: Path, params: Params, make_cell: MakeCell) -> None:
     register.main(params, make_cell().key)
     with tracking.mlflow_session() as client:
