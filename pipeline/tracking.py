@@ -123,7 +123,7 @@ def tracking_uri() -> str:
             "no MLflow database is known here; set MLFLOW_TRACKING_URI (such as http://HOST:5000 or "
             "sqlite:////absolute/path/mlflow.db), or run this in a checkout of the project"
         )
-    return f"sqlite:///{root / 'mlflow.db'}"
+    return _sqlite_uri(root / "mlflow.db")
 
 
 def checkout_root(start: Path) -> Path | None:
@@ -155,9 +155,43 @@ def _main_worktree(marker: Path) -> Path | None:
     return common.parent if common.name == ".git" else None
 
 
+def _sqlite_uri(path: Path) -> str:
+    """URI of a database file, quoted where SQLAlchemy would read another path otherwise."""
+    plain = str(path)
+    if "%" not in plain and "?" not in plain:
+        return f"sqlite:///{plain}"
+    from sqlalchemy.engine import make_url
+
+    # Releases of SQLAlchemy differ in whether they unquote, so take the form that is read back as this path.
+    quoted = plain.replace("%", "%25").replace("?", "%3F")
+    text = next((form for form in (plain, quoted) if make_url(f"sqlite:///{form}").database == plain), None)
+    if text is None:
+        raise ConfigError(f"{path}: no SQLite URI names this path; set MLFLOW_TRACKING_URI")
+    # Given the driver's name, MLflow doesn't create the folder that the quoted text would name.
+    return f"sqlite+pysqlite:///{text}"
+
+
 def sqlite_path(uri: str) -> Path | None:
-    """File of an SQLite URI, None for any other."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    """Absolute path of an SQLite URI's file; None for any other database.
+
+    The URI may be relative to the working directory, name a driver and carry options.
+    Raises ConfigError when it can't be parsed.
+    """
+    if uri.partition(":")[0].partition("+")[0] != "sqlite":
+        return None
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        database = make_url(uri).database
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI={uri}: not a database URI; write sqlite:////absolute/path/mlflow.db"
+        ) from error
+    # What follows `file:` is parsed by SQLite itself; its database is left alone, like one in memory.
+    if not database or database == ":memory:" or database.startswith("file:"):
+        return None
+    return Path(database).absolute()
 
 
 def prepare_database(uri: str | None = None) -> None:

@@ -47,6 +47,32 @@ def test_registering_twice_leaves_one_version(project: Path, params: Params, mak
         }
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite:///mlflow.db?timeout=30"])
+def test_a_relative_uri_with_options_is_as_good_as_any(
+    project: Path, params: Params, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    register.main(params, make_cell().key)
+    with tracking.mlflow_session(create=False) as client:
+        assert [version.key for version in registry.list_models(client)] == [GAN]
+    assert (project / "mlartifacts" / "gantry" / "mnist_tiny").is_dir()
+
+
+def test_a_checkout_may_have_a_per_cent_sign_in_its_name(
+    project: Path, params: Params, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cell = make_cell()
+    root = project.rename(project.with_name("My%20Project"))
+    monkeypatch.chdir(root)
+    before = {path.name for path in tmp_path.iterdir()}
+    register.main(params, cell.key)
+    with tracking.mlflow_session(create=False) as client:
+        (version,) = registry.list_models(client)
+        registry.download(client, version, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} - before == {"card.json", "generator.safetensors"}
+    assert (root / "mlartifacts" / "gantry" / "mnist_tiny").is_dir()
+
+
 def test_other_weights_are_another_version_and_the_latest(
     project: Path, params: Params, make_cell: MakeCell
 ) -> None:

@@ -54,6 +54,37 @@ def test_a_checkout_has_a_database_of_its_own_wherever_one_stands_in_it(
     assert tracking.tracking_uri() == f"sqlite:///{checkout}/mlflow.db"
 
 
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite:///kept/mlflow.db?timeout=30", "kept/mlflow.db"),
+        ("sqlite+pysqlite:////absolute/mlflow.db", "/absolute/mlflow.db"),
+        ("sqlite://", None),
+        ("sqlite:///:memory:", None),
+        ("postgresql://user@host/mlflow", None),
+        ("http://example.test:5000", None),
+        ("databricks", None),
+    ],
+)
+def test_the_file_of_a_uri_is_the_one_that_mlflow_opens(checkout: Path, uri: str, path: str | None) -> None:
+    assert tracking.sqlite_path(uri) == (checkout / path if path else None)
+
+
+def test_a_uri_that_is_none_is_a_fault_of_the_configuration() -> None:
+    with pytest.raises(ConfigError, match="not a database URI"):
+        tracking.sqlite_path("sqlite:mlflow.db")
+
+
+@pytest.mark.parametrize("name", ["plain", "My Project", "My%20Project", "what?", "50%"])
+def test_the_uri_of_a_checkout_names_its_file_whatever_it_is_called(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = checkout.rename(checkout.with_name(name))
+    monkeypatch.chdir(root)
+    assert tracking.sqlite_path(tracking.tracking_uri()) == root / "mlflow.db"
+
+
 def test_outside_of_a_checkout_the_variable_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
