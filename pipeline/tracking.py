@@ -99,8 +99,18 @@ def mlflow_session(*, create: bool = True) -> Iterator[MlflowClient]:
     try:
         yield connect()
     except mlflow.MlflowException as error:
-        reason = _without_password(str(error).splitlines()[0])
+        reason = _without_password(_reason_of(error))
         raise ConnectionError(f"MLflow at {_without_password(uri)} failed: {reason}") from error
+
+
+def _reason_of(error: Exception) -> str:
+    """First line of an error that says something, after the headings above it; its type when none does."""
+    said = []
+    for line in filter(None, map(str.strip, str(error).splitlines())):
+        said.append(line)
+        if not line.endswith((":", "#")) and any(map(str.isalnum, line)):
+            break
+    return " ".join(said) or type(error).__name__
 
 
 def _without_password(text: str) -> str:
@@ -503,7 +513,7 @@ class Run:
         try:
             yield
         except Exception as error:
-            self._warn(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            self._warn(_reason_of(error))
 
     def _flush(self) -> None:
         points, self._points, self._flushed = self._points, [], time.monotonic()

@@ -285,6 +285,35 @@ def test_an_outage_during_training_ends_the_logging_only(
     assert capsys.readouterr().err.count("warning: MLflow failed") == 1
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("disk I/O error\nTraceback: much more", "disk I/O error"),
+        ("\n\n  disk I/O error\n", "disk I/O error"),
+        (
+            "Failures while uploading to x:\n\n##### File a #####\nno such file",
+            "Failures while uploading to x: ##### File a ##### no such file",
+        ),
+        ("Failed:\n{\n'card.json': 'no such file'\n}", "Failed: { 'card.json': 'no such file'"),
+        ("Failed:", "Failed:"),
+        ("\n", "MlflowException"),
+    ],
+)
+def test_an_error_of_several_lines_keeps_its_reason(
+    migrated: Path, checkout: Path, message: str, reason: str
+) -> None:
+    mlflow = tracking.load_mlflow()
+    with pytest.raises(ConnectionError) as caught, tracking.mlflow_session():
+        raise mlflow.MlflowException(message)
+    assert str(caught.value).endswith(f"mlflow.db failed: {reason}")
+
+
+def test_a_warning_of_training_keeps_the_reason_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with tracking.Run("gantry/x").guarded():
+        raise OSError("\nUpload failed:\ncard.json: no such file")
+    assert "training goes on: Upload failed: card.json: no such file; " in capsys.readouterr().err
+
+
 def test_work_that_needs_mlflow_says_that_it_is_down(
     migrated: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
