@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "generator.safetensors"
 CHAMPION = "champion"
-# MLflow reserves this name, and gives it the same meaning: the version with the highest number.
+# The newest version that was registered here. MLflow's own alias of this name also counts those that
+# people registered by hand, which have neither card nor digest.
 LATEST = "latest"
 SERVING = Path(__file__).with_name("serving.py")
 # What gan/generator.py imports, and MLflow itself; the versions are those that registered the model.
@@ -105,7 +106,8 @@ def list_versions(client: MlflowClient, name: str) -> list[Version]:
             raise
         return []
     found = client.search_model_versions(f"name = '{name}'")
-    newest = max((str(version.version) for version in found), key=int, default="")
+    ours = (str(version.version) for version in found if "weights_sha256" in version.tags)
+    newest = max(ours, key=int, default="")
     versions = [_describe(version, aliases | {LATEST: newest}) for version in found]
     return sorted(versions, key=lambda version: -version.version)
 
@@ -130,8 +132,14 @@ def download(client: MlflowClient, version: Version, folder: Path) -> Path:
     """Fetch card and weights of a version into a folder and check their digest. Returns the folder.
 
     Two files of fixed names and nothing else: neither a path nor code of the registry is used.
-    Raises DataError when a file is missing or isn't the one that was registered.
+    Raises DataError when a file is missing or isn't the one that was registered, and for a version that
+    somebody registered by other means.
     """
+    if not version.weights_sha256:
+        raise DataError(
+            f"{version.model} version {version.version}: not registered by 'gantry', so nothing vouches for "
+            f"its files; use {version.model}@{LATEST}"
+        )
     mlflow = load_mlflow()
     source = client.get_model_version_download_uri(version.model, str(version.version))
     for name in (CARD, WEIGHTS):

@@ -345,6 +345,18 @@ def test_scores_that_decide_nothing_are_data_errors(
         publish.choose_champions([cell], params)
 
 
+def test_the_latest_is_the_newest_that_was_registered_here(
+    project: Path, params: Params, make_cell: MakeCell, tmp_path: Path
+) -> None:
+    register.main(params, make_cell().key)
+    with tracking.mlflow_session() as client:
+        client.create_model_version("mnist_tiny-gan", source=(project / "elsewhere").as_uri())
+        assert registry.find_model(client, "mnist_tiny-gan", "latest").version == 1
+        foreign = registry.find_model(client, "mnist_tiny-gan", "2")
+        with pytest.raises(DataError, match="not registered by 'gantry'.*use mnist_tiny-gan@latest"):
+            registry.download(client, foreign, tmp_path)
+
+
 def test_tags_that_people_set_are_no_scores_and_break_nothing(
     project: Path, params: Params, make_cell: MakeCell
 ) -> None:
