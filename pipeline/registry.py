@@ -63,15 +63,19 @@ def publish(
 ) -> Version:
     """Register a cell's model as a version of `<dataset>-<variant>`.
 
-    A version with these weights that is there already is used again. Interrupted anywhere, the same
-    call completes it. Raises DataError when the weights aren't those of the card.
+    A version with these weights that is there already is used again, and its files are uploaded again
+    where they can't be read any more. Interrupted anywhere, the same call completes it.
+    Raises DataError when the weights aren't those of the card.
     """
     card = read_card(cell.model)
     read_weights(cell.model, card)
     with _one_registrar():
         found = _find_version(client, cell.model_name, card.weights_sha256)
+        model_id = _model_id(found) if found else _find_logged_model(client, cell, card)
+        if model_id and not _is_readable(client, model_id, cell):
+            _upload(client, cell, client.get_logged_model(model_id), run_id)
         if found is None:
-            model_id = _find_logged_model(client, cell, card) or _log_model(client, cell, card, run_id)
+            model_id = model_id or _log_model(client, cell, card, run_id)
             tags = _version_tags(card, metrics)
             text = f"{description}\n{metrics_table(metrics)}"
             found = _add_version(client, cell.model_name, model_id, run_id, tags, text)
@@ -84,8 +88,9 @@ def crown(client: MlflowClient, dataset: str, best: Version) -> Version:
         found = _find_version(client, dataset, best.weights_sha256)
         if found is None:
             source: Any = client.get_model_version(best.model, str(best.version))
-            model_id = source.source.removeprefix("models:/")
-            found = _add_version(client, dataset, model_id, source.run_id, source.tags, source.description)
+            found = _add_version(
+                client, dataset, _model_id(source), source.run_id, source.tags, source.description
+            )
         client.set_registered_model_alias(dataset, CHAMPION, str(found.version))
     return find_model(client, dataset, str(found.version))
 
@@ -208,14 +213,38 @@ def _log_model(client: MlflowClient, cell: Cell, card: Card, run_id: str) -> str
         source_run_id=run_id,
         tags={"weights_sha256": card.weights_sha256, "key": cell.key},
     )
-    with tempfile.TemporaryDirectory(prefix="gantry-") as temporary:
-        staging = Path(temporary) / "model"
-        _save_pyfunc(cell.model, staging, created, run_id)
-        client.log_model_artifacts(created.model_id, str(staging))
+    _upload(client, cell, created, run_id)
     client.finalize_logged_model(created.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(created.model_id, step=card.steps)])
     _score_logged_model(client, created.model_id, run_id)
     return str(created.model_id)
+
+
+def _upload(client: MlflowClient, cell: Cell, logged: Any, run_id: str) -> None:
+    """Upload a model's files to a logged model; what is there under the same names is replaced."""
+    with tempfile.TemporaryDirectory(prefix="gantry-") as temporary:
+        staging = Path(temporary) / "model"
+        _save_pyfunc(cell.model, staging, logged, run_id)
+        client.log_model_artifacts(logged.model_id, str(staging))
+
+
+def _is_readable(client: MlflowClient, model_id: str, cell: Cell) -> bool:
+    """Whether a logged model has its card, and weights as large as the cell's.
+
+    A database outlives the files beside it: a checkout may be moved, and `mlartifacts` deleted. Names and
+    sizes are one small request; `download` compares digests.
+    """
+    mlflow = load_mlflow()
+    try:
+        listed = client.list_logged_model_artifacts(model_id, "artifacts")
+    except (mlflow.MlflowException, OSError):
+        return False
+    sizes = {Path(file.path).name: file.file_size for file in listed}
+    return CARD in sizes and sizes.get(WEIGHTS) == (cell.model / WEIGHTS).stat().st_size
+
+
+def _model_id(version: Any) -> str:
+    return str(version.source).removeprefix("models:/")
 
 
 def _score_logged_model(client: MlflowClient, model_id: str, run_id: str) -> None:

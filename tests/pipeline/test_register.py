@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -343,6 +344,32 @@ def test_scores_that_decide_nothing_are_data_errors(
     cell.metrics.write_text(scores)
     with pytest.raises(DataError, match="dvc repro evaluate@mnist_tiny-gan-smoke-0"):
         publish.choose_champions([cell], params)
+
+
+@pytest.mark.parametrize("lost", ["mlartifacts", "generator.safetensors", "card.json", "cut off"])
+def test_files_that_the_registry_lost_are_uploaded_again_to_the_same_version(
+    project: Path, params: Params, make_cell: MakeCell, tmp_path: Path, lost: str
+) -> None:
+    cell = make_cell()
+    register.main(params, cell.key)
+    register.main(params, make_cell(OTHER, fid=90.0).key)
+    champion.main(params, "")
+    if lost == "mlartifacts":
+        shutil.rmtree(project / "mlartifacts")
+    for stored in (project / "mlartifacts").rglob("artifacts/generator.safetensors"):
+        if lost == "cut off":
+            stored.write_bytes(stored.read_bytes()[:-1])
+        else:
+            (stored.parent / lost).unlink()
+
+    register.main(params, cell.key)
+
+    assert versions() == [("mnist_tiny", 1, GAN), ("mnist_tiny-gan", 2, OTHER), ("mnist_tiny-gan", 1, GAN)]
+    with tracking.mlflow_session() as client:
+        for name, reference in (("mnist_tiny-gan", "1"), ("mnist_tiny", "champion")):
+            folder = tmp_path / name
+            folder.mkdir()
+            registry.download(client, registry.find_model(client, name, reference), folder)
 
 
 def test_the_latest_is_the_newest_that_was_registered_here(
