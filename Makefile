@@ -61,7 +61,7 @@ check: $(VENV)  ## lint, types, workflows, Dockerfile, params.yaml; report and R
 ui: $(VENV)  ## browse the runs and registered models in MLflow, on this machine only
 	@echo "http://127.0.0.1:$(UI_PORT)/?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(UI_PORT) \
-		--workers 1 --backend-store-uri "sqlite:///$(subst %,%25,$(CURDIR))/mlflow.db"
+		--workers 1 --backend-store-uri "sqlite+pysqlite:///$(subst %,%25,$(CURDIR))/mlflow.db"
 
 clean:  ## remove .venv, caches of tools and results; DVC's cache, checkpoints and runs stay
 	rm -rf .venv build data/lmdb data/raw dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
