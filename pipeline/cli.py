@@ -19,7 +19,15 @@ import click
 from gan import __version__
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically, write_bytes
-from pipeline.stage import PARAMS, Cell, read_params, report_error, report_folder, selected_cells
+from pipeline.stage import (
+    PARAMS,
+    Cell,
+    read_params,
+    replace_unencodable,
+    report_error,
+    report_folder,
+    selected_cells,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +41,10 @@ FORMATS = ("png", "npy", "png-dir")
 
 class _Group(click.Group):
     """Ends with one line per fault and the exit code that belongs to it, as the stages do."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        replace_unencodable()  # before any help is printed
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -510,7 +522,8 @@ def _count(number: int, noun: str, plural: str = "") -> str:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    is_unicode = sys.stdout.encoding.lower().startswith("utf")  # elsewhere JSON's own escapes lose nothing
+    click.echo(json.dumps(value, indent=1, ensure_ascii=not is_unicode))
 
 
 def _print_rich(table: "Table") -> None:

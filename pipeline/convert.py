@@ -1,6 +1,5 @@
 """Stage `convert`: raw files of a data set -> one store of uniform records, equal bytes for equal files."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +10,7 @@ from rich.progress import track
 from gan.config import Params
 from gan.data.convert import convert
 from gan.data.image_store import write_store
-from gan.errors import ConfigError
+from pipeline import environment
 from pipeline.stage import check_dataset, run_stage
 
 Item = TypeVar("Item")
@@ -20,7 +19,9 @@ Item = TypeVar("Item")
 def main(params: Params, argument: str) -> None:
     """Convert data/raw/DATASET to data/lmdb/DATASET.lmdb and its manifest DATASET.json."""
     name = check_dataset(argument, params)
-    with convert(Path("data/raw") / name, params.datasets[name].plan, processes=_processes()) as conversion:
+    with convert(
+        Path("data/raw") / name, params.datasets[name].plan, processes=environment.processes()
+    ) as conversion:
         count = max(end for _, end in conversion.splits.values())
         write_store(
             Path("data/lmdb") / f"{name}.lmdb",
@@ -31,16 +32,6 @@ def main(params: Params, argument: str) -> None:
             attributes=conversion.attributes,
             skipped=conversion.skipped,
         )
-
-
-def _processes() -> int:
-    """How many processes decode: GANTRY_PROCESSES, or as many as this one has cores."""
-    given = os.environ.get("GANTRY_PROCESSES", "")
-    if not given:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not given.isdecimal() or int(given) < 1:
-        raise ConfigError(f"GANTRY_PROCESSES is {given!r}; give a number from 1 on")
-    return int(given)
 
 
 def _shown(records: Iterable[Item], count: int, name: str) -> Iterator[Item]:

@@ -1,6 +1,5 @@
 """Stage `download`: the files of a data set, from its manifest entry to data/raw/DATASET, verified."""
 
-import os
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.progress import (
 
 from gan.config import Params
 from gan.data.download import fetch, find_entry, read_manifest
+from pipeline import environment
 from pipeline.stage import check_dataset, run_stage
 
 MANIFEST = Path("data/manifest.yaml")
@@ -37,7 +37,7 @@ def main(params: Params, argument: str) -> None:
             path = fetch(
                 file,
                 folder,
-                mirror=os.environ.get("GANTRY_MIRROR", ""),
+                mirror=environment.mirror(),
                 mirror_folder=entry.folder or name,
                 report=show,
             )

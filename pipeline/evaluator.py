@@ -4,7 +4,6 @@ Writes build/evaluators/DATASET: the weights, and card.json with their hash and 
 split's digits that mnistnet, which is trained here, names rightly. Inception's weights are fetched.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from gan.mnistnet import (
     save_mnistnet,
     train_mnistnet,
 )
+from pipeline import environment
 from pipeline.stage import check_dataset, run_stage
 
 MANIFEST = Path("data/manifest.yaml")
@@ -125,7 +125,7 @@ def _fetch_inception(folder: Path) -> dict[str, Any]:
     """Bring the published weights by way of data/raw/inception, where a file of one's own may lie."""
     name = Inception.name
     (file,) = find_entry(read_manifest(MANIFEST), name, MANIFEST).files
-    weights = fetch(file, Path("data/raw") / name, mirror=os.environ.get("GANTRY_MIRROR", ""))
+    weights = fetch(file, Path("data/raw") / name, mirror=environment.mirror())
     write_bytes(folder / "weights.pth", weights.read_bytes())
     # It was trained on none of these images, so that no share of them is named rightly.
     return {"sha256": file.sha256, "accuracy": None, "features": Inception.size, "classes": 1008}

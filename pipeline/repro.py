@@ -23,8 +23,15 @@ from rich.table import Table
 
 from gan.errors import ConfigError
 from gan.files import write_bytes
-from pipeline import tracking
-from pipeline.stage import Cell, read_params, report_error, report_folder, selected_cells
+from pipeline import environment, tracking
+from pipeline.stage import (
+    Cell,
+    read_params,
+    replace_unencodable,
+    report_error,
+    report_folder,
+    selected_cells,
+)
 
 SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
@@ -59,6 +66,7 @@ class Progress:
 
 def main() -> None:
     """Run the study, JOBS cells at a time (default: as many as there are cores)."""
+    replace_unencodable()
     try:
         code = repro(jobs=prepare_environment())
     except (ConfigError, OSError) as error:
@@ -67,12 +75,13 @@ def main() -> None:
 
 
 def prepare_environment() -> int:
-    """Set what the stages inherit, and return how many cells are to run at a time."""
+    """Check and set what the stages inherit, and return how many cells are to run at a time."""
+    environment.check()
     # dvc.yaml says `python`: let it be this one, in an activated environment or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
-    return int(os.environ.get("JOBS") or os.cpu_count() or 1)
+    return environment.jobs()
 
 
 def repro(jobs: int) -> int:

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from gan.config import load_params
 from gan.errors import ConfigError, GanError
+from pipeline import environment
 from pipeline.stage import PARAMS, Cell, find_recipe, report_error, report_folder, selected_cells
 
 REPRO = [sys.executable, "-m", "pipeline.repro"]
@@ -36,6 +37,7 @@ LEFT_BEHIND = (
 def main() -> None:
     """Run the checks one after the other; the first that fails ends it, with exit code 1."""
     try:
+        environment.check()
         with tempfile.TemporaryDirectory(prefix="gantry-smoke-") as folder:
             check_copy(Path(folder) / "copy")
     except (GanError, OSError) as error:
@@ -131,15 +133,15 @@ def require_only_stale(copy: Path, cell: Cell) -> None:
 
 def run(command: list[str], folder: Path, database: Path | None = None) -> str:
     """Run a command in a folder, without the caller's databases and checkpoints; return what it printed."""
-    environment = {
+    variables = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("MLFLOW_TRACKING_URI", "GAN_CKPT_DIR")
+        if name not in ("MLFLOW_TRACKING_URI", environment.CHECKPOINT_DIR)
     }
     if database is not None:
-        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
+        variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
     return subprocess.run(
-        command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        command, cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
 
 

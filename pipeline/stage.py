@@ -6,6 +6,7 @@ A stage is run as `python -m pipeline.NAME ARGUMENT`, by DVC or by hand, in the 
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -209,6 +210,7 @@ def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT
     Errors of the user or the world become one line each on stderr and an exit code; our own faults
     keep their traceback. `--debug` shows the traceback of either.
     """
+    replace_unencodable()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     expected = 1 if usage else 0
@@ -223,6 +225,15 @@ def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT
             raise
         raise SystemExit(report_error(error)) from error
     raise SystemExit(0)
+
+
+def replace_unencodable() -> None:
+    """Print "?" for a character that the encoding of standard output lacks, instead of failing there.
+
+    Python does so on stderr by itself. A handler that PYTHONIOENCODING names is left as it is.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def report_error(error: GanError | OSError) -> int:

@@ -50,13 +50,11 @@ from gan.training import (
     spread,
     training_steps,
 )
-from pipeline import tracking
+from pipeline import environment, tracking
 from pipeline.interruption import Stop, stopped_by_signals
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
 
 STOPPED = "%s: stopped and saved at step %s; the same command goes on from there"
-# How much work a kill may cost; it changes no result.
-CHECKPOINT_SECONDS = float(os.environ.get("GANTRY_CHECKPOINT_SECONDS", "15"))
 
 
 @dataclass
@@ -85,6 +83,7 @@ def main(params: Params, key: str) -> None:
 def train_cell(params: Params, cell: Cell) -> None:
     """Train a cell from where its last checkpoint is, and write what it leaves."""
     recipe = find_recipe(cell, params)
+    checkpoints, checkpoint_seconds = checkpoint_root(), environment.checkpoint_seconds()
     store = ImageStore(cell.store, "train")
     code = read_json(cell.code)["digest"]
     device = prepare_torch(params.train)
@@ -98,7 +97,7 @@ def train_cell(params: Params, cell: Cell) -> None:
         code=code,
         seed=cell.seed,
     )
-    folder = checkpoint_root() / identity
+    folder = checkpoints / identity
     leads = distributed.rank() == 0
     lock = exclusive_lock(folder.with_suffix(".lock")) if leads else nullcontext()
     with lock, stopped_by_signals() as stop:
@@ -107,7 +106,7 @@ def train_cell(params: Params, cell: Cell) -> None:
         )
         record = resume(folder, state)
         if not leads:
-            train(state, store, record, None, folder, stop, cell)
+            train(state, store, record, None, folder, stop, cell, checkpoint_seconds)
             return
         run = tracking.Run.open(
             cell, params, data_digest=store.digest, code_digest=code, device=str(device), run_id=record.run_id
@@ -116,7 +115,7 @@ def train_cell(params: Params, cell: Cell) -> None:
         if run.url:
             logging.info("MLflow: %s", run.url)
         try:
-            train(state, store, record, run, folder, stop, cell)
+            train(state, store, record, run, folder, stop, cell, checkpoint_seconds)
         except TrainingDiverged:
             run.finish("FAILED")
             raise
@@ -140,6 +139,7 @@ def train(
     folder: Path,
     stop: Stop,
     cell: Cell,
+    checkpoint_seconds: float,
 ) -> None:
     """Run the loop, and at its marks read scalars, draw previews and save; a signal ends it after a save.
 
@@ -182,7 +182,7 @@ def train(
                 draw()
             # A stop must come to all processes at the same step, or some would wait for the others.
             stopping = distributed.agree(stop.signal != 0)
-            if run and (stopping or time.monotonic() - saved > CHECKPOINT_SECONDS):
+            if run and (stopping or time.monotonic() - saved > checkpoint_seconds):
                 save_checkpoint(folder, {"state": state.state_dict(), "record": asdict(record)}, state.step)
                 saved = time.monotonic()
             if stopping:
@@ -352,10 +352,12 @@ def prepare_torch(params: TrainParams) -> torch.device:
 
 
 def checkpoint_root() -> Path:
-    """GAN_CKPT_DIR, or .ckpt in the main checkout, which outlives the copies that DVC experiments run in."""
-    given = os.environ.get("GAN_CKPT_DIR")
+    """GANTRY_CHECKPOINT_DIR, or .ckpt in the main checkout.
+
+    The main checkout outlives the copies that DVC experiments run in.
+    """
     root = tracking.checkout_root(Path.cwd()) or Path.cwd()
-    return Path(given) if given else root / ".ckpt"
+    return environment.checkpoint_dir() or root / ".ckpt"
 
 
 @contextmanager

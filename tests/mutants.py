@@ -19,6 +19,10 @@ from typing import NamedTuple
 
 import pytest
 
+from gan.errors import ConfigError
+from pipeline import environment
+from pipeline.stage import report_error
+
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs/mutants.md"
 COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "pyproject.toml")
@@ -562,7 +566,10 @@ def main(words: str = "") -> int:
     # A server that has loaded torch once forks a fresh process for each bug.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "numpy", "pydantic", "ruamel.yaml", "pytest"])
-    jobs = int(os.environ.get("JOBS") or os.cpu_count() or 1)
+    try:
+        jobs = environment.jobs()
+    except ConfigError as error:
+        return report_error(error)
     with context.Pool(jobs, maxtasksperchild=1) as pool:
         outcomes = []
         for mutant, outcome in zip(mutants, pool.imap(try_tests, mutants, chunksize=1), strict=True):

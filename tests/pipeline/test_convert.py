@@ -10,7 +10,7 @@ from gan.data.digits import SPLIT_RULES
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError, DataError
 from gan.files import read_json
-from pipeline.convert import _processes, main
+from pipeline.convert import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,19 +118,6 @@ def test_mnist_through_a_folder_and_through_an_address_is_the_same_store(project
 
     assert manifests[0] == manifests[1]
     assert manifests[0]["splits"] == {"train": [0, 70], "validation": [70, 100], "test": [100, 140]}
-
-
-@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("1", 1)])
-def test_the_variable_gantry_processes_is_the_number_of_processes(monkeypatch, given, expected):
-    monkeypatch.setenv("GANTRY_PROCESSES", given)
-    assert _processes() == expected
-
-
-@pytest.mark.parametrize("given", ["0", "-1", "two"])
-def test_a_number_of_processes_that_is_none_is_a_config_error(monkeypatch, given):
-    monkeypatch.setenv("GANTRY_PROCESSES", given)
-    with pytest.raises(ConfigError, match=f"GANTRY_PROCESSES is '{given}'"):
-        _processes()
 
 
 def test_every_data_set_of_params_can_be_converted_as_it_says():
