@@ -1,18 +1,28 @@
 # Everything that is done with this project, from its root. `make` alone lists it.
-# Variables: PYTHON (an interpreter from 3.11 on, for a new .venv), TORCH_SPEC (another build of torch),
-# JOBS (cells that `make repro` trains at a time; default: the cores).
+# Variables: PYTHON (an interpreter from 3.11 on; a .venv of another version is made again),
+# TORCH_SPEC (another build of torch), JOBS (cells that `make repro` trains at a time; default: the cores).
 
 PYTHON ?= python3
 TORCH_SPEC ?= torch torchvision
 UI_PORT ?= 5000
 
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Without .venv, which may be activated: its python3 must not be taken for the system's.
+SYSTEM_PATH := $(subst $(CURDIR)/.venv/bin:,,$(PATH))
+export PATH := $(CURDIR)/.venv/bin:$(SYSTEM_PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 VENV := .venv/installed
 BIN := .venv/bin
+
+# Version of an interpreter, such as 3.12; empty where it can't be run.
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+ASKED = $(shell PATH="$(SYSTEM_PATH)" $(PYTHON) $(VERSION))
+FOUND := $(if $(wildcard .venv),$(shell $(BIN)/python $(VERSION)))
+TOO_OLD := 2.7 $(addprefix 3.,0 1 2 3 4 5 6 7 8 9 10)
+# A .venv is kept if its Python is recent enough and no PYTHON was given, or one of the same version.
+KEPT := $(filter-out $(TOO_OLD),$(if $(filter file,$(origin PYTHON)),$(FOUND),$(filter $(ASKED),$(FOUND))))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -69,9 +79,19 @@ clean:  ## remove .venv, caches of tools and results; DVC's cache, checkpoints a
 	find gan pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch first and by itself: a build that TORCH_SPEC names, or that is there already, is then kept.
-$(VENV): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit(f"error: Gantry needs Python 3.11 or later, $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
+$(VENV): pyproject.toml requirements.lock $(if $(KEPT),,FORCE)
+	$(if $(KEPT),,$(NEW_VENV))
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock $(TORCH_SPEC)
 	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev]'
 	@touch $@
+
+FORCE:
+
+# --clear, since pip would mix the packages of two versions of Python in one folder.
+define NEW_VENV
+@test -n "$(ASKED)" || { echo "error: $(PYTHON) can't be run; try make PYTHON=python3.12" >&2; exit 1; }
+@test -z "$(filter $(TOO_OLD),$(ASKED))" || { echo "error: Gantry needs Python 3.11 or later, $(PYTHON) is $(ASKED); try make PYTHON=python3.12" >&2; exit 1; }
+@test ! -d .venv || echo "note: the Python of .venv $(if $(FOUND),is $(FOUND),can't be run); making .venv again with $(ASKED)" >&2
+@PATH="$(SYSTEM_PATH)" $(PYTHON) -m venv --clear .venv
+endef
