@@ -53,4 +53,4 @@ ENV HOME=/home/gantry \
 # The image holds no .git; a checkout that is mounted brings its own configuration of DVC.
 RUN dvc config --local core.no_scm true
 
-CMD ["python", "-m", "pipeline.repro"]
+CMD ["python", "-m", "pipeline.schedule"]

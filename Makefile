@@ -32,13 +32,13 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 repro: $(VENV)  ## run what the study in params.yaml lacks; ends with the report's path
-	$(BIN)/python -m pipeline.repro
+	$(BIN)/python -m pipeline.schedule
 
 publish: $(VENV)  ## copy the study's report to reports/, and the default one's results to README
 	$(BIN)/gantry report --publish
 
 smoke: $(VENV)  ## run the whole pipeline for a few steps, in a throw-away copy
-	$(BIN)/python -m pipeline.smoke
+	$(BIN)/python -m pipeline.schedule.smoke
 
 # One thread in each of the two processes: torch would start a thread per core in either.
 test: $(VENV)  ## run the tests that take seconds

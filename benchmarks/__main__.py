@@ -25,7 +25,7 @@ from benchmarks.quality import measure_quality
 from benchmarks.step import Case, read_params
 from benchmarks.turns import Contender, Record, records_of
 from benchmarks.whole import measure_whole
-from pipeline.repro import ALLOCATOR
+from pipeline.schedule.repro import ALLOCATOR
 
 FOLDER = Path(__file__).parent
 QUICK = Path("build/benchmarks")
@@ -140,7 +140,7 @@ def measure_start(quick: bool) -> Iterator[Record]:
         values["an error in params.yaml"] = [_seconds(wrong, 78, folder) for _ in range(1 if quick else 5)]
     yield from records_of("start-up", "process", values, "s", IMPORTS)
     # Only where the study is complete does `make repro` have nothing to do.
-    repro = ["-m", "pipeline.repro"]
+    repro = ["-m", "pipeline.schedule"]
     found = subprocess.run([sys.executable, "-m", "dvc", "status", "-q"], check=False, capture_output=True)
     again = [] if found.returncode else [_seconds(repro, 0) for _ in range(1 if quick else 3)]
     notes = {} if again else {"make repro": "not measured: the study of params.yaml has not been run here"}

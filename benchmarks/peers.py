@@ -17,7 +17,7 @@ from statistics import median
 from benchmarks.peer import PENALTY, SHIMS
 from benchmarks.step import Case
 from benchmarks.turns import Answer, Contender, Record, records_of
-from pipeline.repro import ALLOCATOR
+from pipeline.schedule.repro import ALLOCATOR
 
 VERSIONS = {"torch-mimicry": "0.1.16", "torchgan": "0.1.0", "vegans": "0.4.0"}
 ENVIRONMENTS = Path("build/peers").absolute()

@@ -23,11 +23,11 @@ from benchmarks.turns import Answer, Contender, Record, records_of, serve
 from gan.data.batches import endless_batches
 from gan.data.image_store import ImageStore
 from gan.errors import DataError
-from gan.extractors import load_extractor
-from gan.metrics import FeatureStats, frechet_distance
+from gan.extractors.base import load_extractor
+from gan.metrics.features import FeatureStats, frechet_distance
 from gan.sampling import draw_noise, generate_images
 from gan.training import TrainState, finish_average, training_steps
-from pipeline.repro import ALLOCATOR
+from pipeline.schedule.repro import ALLOCATOR
 
 DATASET, SAMPLES = "mnist", 10_000
 STORE = Path("data/lmdb") / f"{DATASET}.lmdb"

@@ -22,10 +22,10 @@ from gan.config import Params, load_params
 from gan.data.digits import SPLIT_RULES
 from gan.data.image_store import write_store
 from gan.files import read_json, write_json
-from gan.metrics import Reference, score
+from gan.metrics.features import Reference, score
 from gan.sampling import draw_noise, generate_images
 from pipeline import train
-from pipeline.repro import ALLOCATOR
+from pipeline.schedule.repro import ALLOCATOR
 from pipeline.stage import PARAMS, parse_cell
 
 ROOT = Path(__file__).parents[1]

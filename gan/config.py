@@ -20,7 +20,7 @@ from gan.data.convert import Plan
 from gan.data.pixels import CropName
 from gan.data.sources import Layout
 from gan.errors import ConfigError
-from gan.extractors import Pictures
+from gan.extractors.base import Pictures
 from gan.variants import Variant
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]

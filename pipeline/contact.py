@@ -7,7 +7,7 @@ import numpy as np
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.files import write_bytes
-from pipeline.pictures import drawn, encode_png, enlarge, lay_out
+from pipeline.drawing.pictures import drawn, encode_png, enlarge, lay_out
 from pipeline.stage import check_dataset, run_stage
 
 COLUMNS, ROWS = 16, 8

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from gan.config import Params
 from gan.errors import DataError
-from gan.extractors import load_extractor
+from gan.extractors.base import load_extractor
 from gan.files import read_json, write_json
-from gan.image_metrics import score_images
-from gan.metrics import METRICS, Reference, Suffix, metric_name, score
-from pipeline.protocol import write_protocols
+from gan.metrics.features import METRICS, Reference, Suffix, metric_name, score
+from gan.metrics.pixels import score_images
+from pipeline.scores.protocol import write_protocols
 from pipeline.stage import Cell, parse_cell, run_stage
 
 Columns = dict[Suffix, dict[str, float]]

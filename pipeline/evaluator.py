@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from gan.attributes import AttributeNet, attribute_accuracy
 from gan.config import EvaluatorParams, Params
 from gan.data.download import fetch, find_entry, read_manifest
 from gan.data.image_store import ImageStore
+from gan.data.mixture import SIDE
 from gan.errors import ConfigError
-from gan.extractors import Attributes, Digits, Inception, Points, extractor_name
-from gan.files import write_bytes, write_json
-from gan.mixture import SIDE
-from gan.mnistnet import (
+from gan.extractors.attributes import AttributeNet, attribute_accuracy
+from gan.extractors.base import Attributes, Digits, Inception, Points, extractor_name
+from gan.extractors.mnistnet import (
     CLASSES,
     FEATURES,
     MnistNet,
@@ -30,6 +29,7 @@ from gan.mnistnet import (
     save_mnistnet,
     train_mnistnet,
 )
+from gan.files import write_bytes, write_json
 from pipeline import environment
 from pipeline.stage import check_dataset, run_stage
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError
-from gan.extractors import Extractor, load_extractor
+from gan.extractors.base import Extractor, load_extractor
 from gan.files import write_bytes, write_json
-from gan.image_metrics import score_images
-from gan.metrics import Reference, score
-from gan.modes import uniform_modes
+from gan.metrics.features import Reference, score
+from gan.metrics.modes import uniform_modes
+from gan.metrics.pixels import score_images
 from pipeline.stage import check_dataset, run_stage
 
 REFERENCE_SEED, FLOOR_SEED, CEILING_SEED, TRAIN_SEED = 1, 0, 0, 2

@@ -11,9 +11,9 @@ import logging
 from gan.card import read_card
 from gan.config import Params
 from gan.files import write_json
-from pipeline.publish import publish_cell
 from pipeline.stage import parse_cell, run_stage
-from pipeline.tracking import mlflow_session
+from pipeline.tracking.database import mlflow_session
+from pipeline.tracking.publish import publish_cell
 
 
 def main(params: Params, key: str) -> None:

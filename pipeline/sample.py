@@ -18,7 +18,7 @@ from gan.data.image_store import ImageStore
 from gan.files import replaced_atomically, write_json
 from gan.generator import load_generator
 from gan.interpolation import interpolate
-from gan.neighbours import nearest_neighbours
+from gan.metrics.neighbours import nearest_neighbours
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, image_grid
 from pipeline.stage import parse_cell, run_stage

@@ -215,7 +215,8 @@ def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     expected = 1 if usage else 0
     if len(arguments) != expected:
-        module = Path(sys.argv[0]).stem
+        script = Path(sys.argv[0])  # of a package, its __main__.py
+        module = script.parent.name if script.stem == "__main__" else script.stem
         print(f"usage: python -m pipeline.{module} {usage} [--debug]".replace("  ", " "), file=sys.stderr)
         raise SystemExit(2)
     try:

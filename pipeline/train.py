@@ -50,9 +50,10 @@ from gan.training import (
     spread,
     training_steps,
 )
-from pipeline import environment, tracking
+from pipeline import environment
 from pipeline.interruption import Stop, stopped_by_signals
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
+from pipeline.tracking import database as tracking
 
 STOPPED = "%s: stopped and saved at step %s; the same command goes on from there"
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from gan.config import Params
 from gan.data.image_store import ImageStore, read_manifest
 from gan.errors import DataError
-from gan.extractors import Extractor, load_extractor
+from gan.extractors.base import Extractor, load_extractor
+from gan.extractors.mnistnet import CLASSES
 from gan.files import replaced_atomically, write_json
 from gan.generator import draw_images, load_snapshot, snapshot_steps
-from gan.metrics import FeatureStats, classes_covered, frechet_distance, metric_name
-from gan.mnistnet import CLASSES
-from gan.neighbours import neighbourhoods
+from gan.metrics.features import FeatureStats, classes_covered, frechet_distance, metric_name
+from gan.metrics.neighbours import neighbourhoods
 from gan.randomness import derive_seed
-from pipeline.curves import read_history
+from pipeline.drawing.curves import read_history
 from pipeline.stage import Cell, parse_cell, run_stage
 
 PICTURED = 64  # images of each snapshot from noise of its own

@@ -27,9 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs/mutants.md"
 COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "pyproject.toml")
 
-PENALTIES = ("tests/test_penalties.py",)
+PENALTIES = ("tests/objectives/test_penalties.py",)
 TRAINING = ("tests/test_training.py",)
-OBJECTIVES = ("tests/test_objectives.py",)
+OBJECTIVES = ("tests/objectives/test_games.py",)
 OPTIMIZERS = ("tests/test_optimizers.py",)
 LAYERS = ("tests/networks/test_layers.py",)
 
@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant(
         "gradient norm over channels",
         "eriklindernoren/PyTorch-GAN, DRAGAN",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         NORM,
         "return (gradients.square().sum(1) + 1e-12).sqrt()",
         PENALTIES,
@@ -69,7 +69,7 @@ MUTANTS = [
     Mutant(
         "gradient norm over height",
         "khanrc/tf.gans-comparison; SunnerLi/WGAN-tensorlayer",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         NORM,
         "return (gradients.square().sum(2) + 1e-12).sqrt()",
         PENALTIES,
@@ -77,7 +77,7 @@ MUTANTS = [
     Mutant(
         "gradient norm over the whole batch",
         "torchgan/torchgan",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         NORM,
         "return (gradients.square().sum() + 1e-12).sqrt().expand(len(gradients))",
         PENALTIES,
@@ -85,7 +85,7 @@ MUTANTS = [
     Mutant(
         "root of the mean of squares for the norm",
         "SunnerLi/WGAN-tensorlayer",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         NORM,
         "return (gradients.flatten(1).square().mean(1) + 1e-12).sqrt()",
         PENALTIES,
@@ -93,7 +93,7 @@ MUTANTS = [
     Mutant(
         "no guard in the root of the norm",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         NORM,
         "return gradients.flatten(1).square().sum(1).sqrt()",
         PENALTIES,
@@ -101,7 +101,7 @@ MUTANTS = [
     Mutant(
         "epsilon per pixel",
         "eriklindernoren/PyTorch-GAN, issue 5",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         PLACE,
         "torch.rand(n, *real.shape[1:], device=real.device), len(real))\n    return place",
         PENALTIES,
@@ -109,7 +109,7 @@ MUTANTS = [
     Mutant(
         "epsilon per batch",
         "SunnerLi/WGAN-tensorlayer",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         PLACE,
         "torch.rand(1, 1, 1, 1, device=real.device).expand(n, 1, 1, 1), len(real))\n    return place",
         PENALTIES,
@@ -117,7 +117,7 @@ MUTANTS = [
     Mutant(
         "epsilon from N(0, 1)",
         "SunnerLi/WGAN-tensorlayer",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         PLACE,
         "torch.randn(n, 1, 1, 1, device=real.device), len(real))\n    return place",
         PENALTIES,
@@ -125,7 +125,7 @@ MUTANTS = [
     Mutant(
         "the penalty's graph reaches the generator",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         "points = points.detach().float().requires_grad_()",
         "points = points.float() if points.requires_grad else points.float().requires_grad_()",
         PENALTIES,
@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant(
         "the penalty without a graph of its own, so that it moves nothing",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         "create_graph=True",
         "create_graph=False",
         PENALTIES,
@@ -141,7 +141,7 @@ MUTANTS = [
     Mutant(
         "only norms above 1 are penalised",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         "weight * (norms - 1).square().mean()",
         "weight * (norms - 1).clamp_min(0).square().mean()",
         PENALTIES,
@@ -149,7 +149,7 @@ MUTANTS = [
     Mutant(
         "the penalty computed in bfloat16 under mixed precision",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         "torch.autocast(points.device.type, enabled=False)",
         "torch.autocast(points.device.type, dtype=torch.bfloat16)",
         PENALTIES,
@@ -157,7 +157,7 @@ MUTANTS = [
     Mutant(
         "the penalty is logged and not added to the loss",
         "reported against Zeleni9/pytorch-wgan and others",
-        "gan/objectives.py",
+        "gan/objectives/games.py",
         "return loss + value, {",
         "return loss, {",
         OBJECTIVES,
@@ -165,7 +165,7 @@ MUTANTS = [
     Mutant(
         "the critic descends the penalty alone",
         "eriklindernoren/PyTorch-GAN, DRAGAN",
-        "gan/objectives.py",
+        "gan/objectives/games.py",
         "return loss + value, {",
         "return value, {",
         OBJECTIVES,
@@ -185,7 +185,7 @@ MUTANTS = [
     Mutant(
         "DRAGAN moves images upwards only",
         "the authors' notebook; LynnHo and torchgan",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         TWO_SIDED,
         "return real + step * uniform(*pixels)",
         PENALTIES,
@@ -193,7 +193,7 @@ MUTANTS = [
     Mutant(
         "DRAGAN's deviation per image in place of the batch's",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         TWO_SIDED,
         "return real + scale * real.flatten(1).std(1).view(-1, 1, 1, 1) * (2 * uniform(*pixels) - 1)",
         PENALTIES,
@@ -201,7 +201,7 @@ MUTANTS = [
     Mutant(
         "DRAGAN's gradient of probabilities",
         "the authors' notebook",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         "gradient(critic, perturb(",
         "gradient(lambda points: critic(points).sigmoid(), perturb(",
         of("dragan"),
@@ -209,7 +209,7 @@ MUTANTS = [
     Mutant(
         "DRAGAN's points around fakes",
         "",
-        "gan/penalties.py",
+        "gan/objectives/penalties.py",
         "perturb(real, perturbation, scale))",
         "perturb(fake, perturbation, scale))",
         of("dragan"),
@@ -348,7 +348,7 @@ MUTANTS = [
     Mutant(
         "W with the sign of real low",
         "kuleshov/tf-wgan; SunnerLi/WGAN-tensorlayer",
-        "gan/losses.py",
+        "gan/objectives/losses.py",
         "return real.mean() - fake.mean()",
         "return fake.mean() - real.mean()",
         of("wgan"),
@@ -356,7 +356,7 @@ MUTANTS = [
     Mutant(
         "the generator lowers its scores",
         "",
-        "gan/objectives.py",
+        "gan/objectives/games.py",
         "loss = -critic(fake).float().mean()",
         "loss = critic(fake).float().mean()",
         of("wgan"),
@@ -364,7 +364,7 @@ MUTANTS = [
     Mutant(
         "long inner loops one step early",
         "kuleshov/tf-wgan",
-        "gan/objectives.py",
+        "gan/objectives/games.py",
         "step % 500 == 0",
         "(step + 1) % 500 == 0",
         of("wgan"),
@@ -381,7 +381,7 @@ MUTANTS = [
     Mutant(
         "the generator's loss saturates",
         "",
-        "gan/losses.py",
+        "gan/objectives/losses.py",
         "return functional.softplus(-fake).mean()",
         "return -functional.softplus(fake).mean()",
         of("gan"),

@@ -13,8 +13,8 @@ def test_a_mutant_can_be_planted_and_names_tests_that_exist(mutant):
 
 
 def test_a_text_that_is_no_longer_there_is_an_error():
-    gone = Mutant("gone", "", "gan/losses.py", "no such text", "", ())
-    with pytest.raises(ValueError, match="found 0 times in gan/losses.py"):
+    gone = Mutant("gone", "", "gan/objectives/losses.py", "no such text", "", ())
+    with pytest.raises(ValueError, match="found 0 times in gan/objectives/losses.py"):
         planted(gone)
 
 

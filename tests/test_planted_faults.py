@@ -9,9 +9,9 @@ import pytest
 from gan.config import load_params
 from gan.contract import ImageShape
 from gan.data.digits import every_fifth_is_test
-from gan.image_metrics import score_images
-from gan.metrics import Reference, score
-from gan.mnistnet import extract, new_mnistnet, train_mnistnet
+from gan.extractors.mnistnet import extract, new_mnistnet, train_mnistnet
+from gan.metrics.features import Reference, score
+from gan.metrics.pixels import score_images
 
 ROOT = Path(__file__).parents[1]
 N = 500

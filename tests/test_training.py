@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from gan.contract import Gan, ImageShape, SchedulePoint, TrainParams, VariantParams
 from gan.errors import TrainingDiverged
-from gan.objectives import NonSaturating
+from gan.objectives.games import NonSaturating
 from gan.training import (
     critic_step,
     held_out_scalars,

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from gan.contract import ImageShape
 from gan.data.image_store import Record
+from gan.data.mixture import SIDE
 from gan.errors import DataError
-from gan.mixture import SIDE
 
 IMAGES_MAGIC = 0x0803  # unsigned bytes, 3 axes
 LABELS_MAGIC = 0x0801  # unsigned bytes, 1 axis

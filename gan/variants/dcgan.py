@@ -26,6 +26,6 @@ class DCGANParams(VariantParams):
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair; the critic is normalised by batch statistics."""
-        from gan.objectives import NonSaturating
+        from gan.objectives.games import NonSaturating
 
         return Gan(*self.networks.build(image, self.z_dim, critic_norm="batch"), NonSaturating())

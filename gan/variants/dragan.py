@@ -5,8 +5,8 @@ gradient is that of the logits: of probabilities it vanishes where the critic is
 penalty per sample, the critic has no batch normalisation.
 
 Where paper and practice disagree: paper and notebook differ in what "near" means, and most ports move
-images upwards only; see `gan.penalties.perturb` for the four readings. An ancestor (khanrc) takes norms
-over image columns (`columns`, for profile `seed`).
+images upwards only; see `gan.objectives.penalties.perturb` for the four readings. An ancestor (khanrc)
+takes norms over image columns (`columns`, for profile `seed`).
 """
 
 from functools import partial
@@ -34,8 +34,8 @@ class DRAGANParams(VariantParams):
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the penalised objective."""
-        from gan.objectives import NonSaturating
-        from gan.penalties import perturbed_gradient_penalty
+        from gan.objectives.games import NonSaturating
+        from gan.objectives.penalties import perturbed_gradient_penalty
 
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         penalty = partial(

@@ -22,6 +22,6 @@ class GANParams(VariantParams):
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair, whose critic has no norm."""
-        from gan.objectives import NonSaturating
+        from gan.objectives.games import NonSaturating
 
         return Gan(*self.networks.build(image, self.z_dim, critic_norm="none"), NonSaturating())

@@ -41,7 +41,7 @@ class WGANParams(VariantParams):
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the clipped objective."""
-        from gan.objectives import Wasserstein
+        from gan.objectives.games import Wasserstein
 
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         constraint, warmup = partial(clip_parameters, bound=self.clip), self.warmup == "author"

@@ -32,8 +32,8 @@ class WGANGPParams(VariantParams):
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the penalised objective."""
-        from gan.objectives import Wasserstein
-        from gan.penalties import interpolated_gradient_penalty
+        from gan.objectives.games import Wasserstein
+        from gan.objectives.penalties import interpolated_gradient_penalty
 
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         penalty = partial(interpolated_gradient_penalty, weight=self.penalty_weight)

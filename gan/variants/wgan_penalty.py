@@ -37,7 +37,7 @@ from gan.networks import CriticNorm, ScoreNetworks
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from gan.penalties import Penalised
+    from gan.objectives.penalties import Penalised
 
 WEIGHT_DECAY = 0.5e-8
 LOSSES = {
@@ -78,7 +78,7 @@ class WGANPenaltyParams(VariantParams):
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and Wasserstein's game under the constraint."""
-        from gan.objectives import Wasserstein
+        from gan.objectives.games import Wasserstein
 
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         if self.constraint == "unit_norm":
@@ -105,7 +105,7 @@ def weight_decay_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weigh
     """0.5e-8 * sum of squares of all critic parameters, as coded; `weight` has no part in it."""
     import torch
 
-    from gan.penalties import Penalised, gradient_norm
+    from gan.objectives.penalties import Penalised, gradient_norm
 
     decay = torch.stack([parameter.square().sum() for parameter in critic.parameters()]).sum()
     return Penalised(WEIGHT_DECAY * decay, gradient_norm(critic, real).detach())
@@ -113,7 +113,7 @@ def weight_decay_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weigh
 
 def saturating_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
     """Weight * mean t(norm - 1) at WGAN-GP's points, one place per sample."""
-    from gan.penalties import Penalised, gradient_norm, interpolate
+    from gan.objectives.penalties import Penalised, gradient_norm, interpolate
 
     norms = gradient_norm(critic, interpolate(real, fake))
     return Penalised(weight * saturate(norms - 1).mean(), norms.detach())
@@ -121,7 +121,7 @@ def saturating_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight:
 
 def saturating_gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
     """Weight * (mean t - 1)^2 over gradient components, as coded: one place for the batch, from N(0, 1)."""
-    from gan.penalties import gradient
+    from gan.objectives.penalties import gradient
 
     place = _one_place(real)
     return _as_coded(gradient(critic, place * fake + (1 - place) * real), weight)
@@ -131,7 +131,7 @@ def endpoints_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: 
     """Weight * mean (norm - 1)^2 over real images and fakes together."""
     import torch
 
-    from gan.penalties import Penalised, gradient_norm
+    from gan.objectives.penalties import Penalised, gradient_norm
 
     norms = torch.cat([gradient_norm(critic, images) for images in (real, fake)])
     return Penalised(weight * (norms - 1).square().mean(), norms.detach())
@@ -139,7 +139,7 @@ def endpoints_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: 
 
 def merged_gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
     """Weight * (mean t - 1)^2 over components of a mixture of the gradients at both, as coded."""
-    from gan.penalties import gradient
+    from gan.objectives.penalties import gradient
 
     place = _one_place(real)
     return _as_coded(place * gradient(critic, fake) + (1 - place) * gradient(critic, real), weight)
@@ -151,7 +151,7 @@ def _one_place(like: Tensor) -> Tensor:
 
 
 def _as_coded(gradients: Tensor, weight: float) -> Penalised:
-    from gan.penalties import Penalised, norm_of
+    from gan.objectives.penalties import Penalised, norm_of
 
     # The ancestor's 1e-8 stands on the components, where it keeps no root from its infinite slope.
     return Penalised(weight * (saturate(gradients + 1e-8).mean() - 1).square(), norm_of(gradients).detach())

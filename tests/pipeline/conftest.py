@@ -11,9 +11,9 @@ import pytest
 from gan.card import Card, write_card
 from gan.config import Params, load_params
 from gan.files import write_json
-from pipeline import tracking
 from pipeline.stage import Cell, find_recipe, parse_cell
-from pipeline.studies import replace_selection
+from pipeline.study.selection import replace_selection
+from pipeline.tracking import database as tracking
 from tests.courses import write_course
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -65,7 +65,7 @@ def test_a_command_that_starts_others_refuses_a_bad_value_before_any_work(monkey
     ("name", "value"), [("GAN_CKPT_DIR", "/ckpt"), ("GANTRY_CHECKPOINT_SECONDS", "1m"), ("JOBS", "abc")]
 )
 def test_make_repro_ends_with_one_line_and_78(tmp_path, name, value):
-    answer = run("pipeline.repro", "", tmp_path, **{name: value})
+    answer = run("pipeline.schedule", "", tmp_path, **{name: value})
     assert answer.returncode == 78
     (line,) = answer.stderr.splitlines()
     assert line.startswith(f"error: {name} is ")

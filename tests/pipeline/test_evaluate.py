@@ -20,12 +20,12 @@ from gan.config import load_params
 from gan.contract import ImageShape
 from gan.data.image_store import NO_LABEL, ImageStore, Record, write_store
 from gan.errors import ConfigError, DataError
-from gan.extractors import load_extractor
+from gan.extractors.base import load_extractor
 from gan.files import read_json, sha256_of, write_json
-from gan.metrics import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
-from gan.modes import stacked_modes
-from pipeline.protocol import read_protocol
-from pipeline.vocabulary import score_names
+from gan.metrics.features import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
+from gan.metrics.modes import stacked_modes
+from pipeline.claims.vocabulary import score_names
+from pipeline.scores.protocol import read_protocol
 
 KEY = "mnist_tiny-dcgan-smoke-0"
 SCORES = FEATURE_METRICS + IMAGE_METRICS

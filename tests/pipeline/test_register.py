@@ -13,9 +13,12 @@ from gan.card import read_card
 from gan.config import Params
 from gan.errors import ConfigError, DataError
 from gan.files import read_json
-from pipeline import champion, publish, register, registry, tracking
-from pipeline.lineage import Settings, describe_run, run_params
+from pipeline import champion, register
 from pipeline.stage import Cell, find_recipe
+from pipeline.tracking import database as tracking
+from pipeline.tracking import models as registry
+from pipeline.tracking import publish
+from pipeline.tracking.lineage import Settings, describe_run, run_params
 from tests.courses import write_course
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports

@@ -12,15 +12,15 @@ from gan.config import load_params
 from gan.contract import ImageShape
 from gan.data.image_store import ImageStore, write_store
 from gan.errors import DataError
+from gan.extractors.mnistnet import extract, load_mnistnet
 from gan.files import read_json, write_json
 from gan.generator import draw_images, load_generator, load_snapshot, save_snapshot
-from gan.metrics import FeatureStats, frechet_distance
-from gan.mnistnet import extract, load_mnistnet
+from gan.metrics.features import FeatureStats, frechet_distance
 from pipeline import trajectory
-from pipeline.course import Course, Point, read_course, read_seconds
+from pipeline.claims.vocabulary import snapshot_score_names
+from pipeline.scores.course import Course, Point, read_course, read_seconds
 from pipeline.stage import Cell
 from pipeline.trajectory import choose, images_seen
-from pipeline.vocabulary import snapshot_score_names
 from tests.courses import write_course
 
 KEY = "mnist_tiny-gan-smoke-0"

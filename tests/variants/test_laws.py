@@ -22,7 +22,7 @@ from gan.training import (
     training_steps,
 )
 from gan.variants import Variant
-from pipeline.vocabulary import history_scalars
+from pipeline.claims.vocabulary import history_scalars
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 # Entries of single claims put together what others have; tests/pipeline/test_claims.py builds them.

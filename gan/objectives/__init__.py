@@ -1,0 +1,1 @@
+"""Losses, penalties and games that several variants share."""

@@ -1,0 +1,1 @@
+"""Stage `claims`: the ancestors' claims, the tests that they name, and the verdicts."""

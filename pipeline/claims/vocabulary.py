@@ -1,0 +1,62 @@
+"""Owns the names that a run's files can have: scalars of its history, scores, scores along the run.
+
+Declared, since a claim is checked before anything was trained, and apart from the objectives, since a change
+of their files retrains. Tests train every entry and score snapshots to hold the lists complete.
+"""
+
+from __future__ import annotations
+
+from gan.config import Params
+from gan.contract import VariantParams
+from gan.metrics.features import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
+
+_LOSSES = ("loss/critic", "loss/generator")
+_SCORES = ("critic/real", "critic/fake")
+_ENERGIES = ("critic/energy_real", "critic/energy_fake", "critic/energy_held_out")
+_PENALTY = ("critic/penalty", "critic/gradient_norm")
+_LOGITS = (*_LOSSES, *_SCORES, "critic/held_out")
+_WASSERSTEIN = (*_LOSSES, *_SCORES, "critic/wasserstein", "critic/wasserstein_held_out")
+_POTENTIALS = ("coulomb/potential_real", "coulomb/potential_fake", "coulomb/field_real", "coulomb/field_fake")
+_BEGAN = ("began/k", "began/balance", "began/measure", "generator/outside")
+
+SCALARS: dict[
+    str, tuple[str, ...]
+] = {  # of each kind; those held out stand there where there are such images
+    "gan": _LOGITS,
+    "dcgan": _LOGITS,
+    "lsgan": (*_LOGITS, "loss/critic_real", "loss/critic_fake"),
+    "dragan": (*_LOGITS, *_PENALTY),
+    "wgan": _WASSERSTEIN,
+    "wgan_gp": (*_WASSERSTEIN, *_PENALTY),
+    "wgan_penalty": (*_WASSERSTEIN, *_PENALTY),
+    "ebgan": (*_LOSSES, *_ENERGIES, "critic/below_margin", "generator/pulling_away"),
+    "began": (*_LOSSES, *_ENERGIES, *_BEGAN),
+    "coulomb": (*_LOSSES, "critic/held_out", *_POTENTIALS),
+}
+UNPENALISED = ("unit_norm", "saturating_estimate")  # constraints of wgan_penalty that add nothing to the loss
+CLASS_METRICS = ("is", "classes", "confident", "class_kl")  # replaced by modes where modes are counted
+SNAPSHOT_METRICS = ("fid", "precision", "recall", "classes")
+
+
+def history_scalars(method: VariantParams) -> list[str]:
+    """Names of the scalars that the history of a recipe's runs can have, beside step and images_seen."""
+    names = SCALARS[method.kind]
+    plain = getattr(method, "constraint", None) in UNPENALISED
+    return [name for name in names if not (plain and name in _PENALTY)]
+
+
+def score_names(dataset: str, params: Params) -> list[str]:
+    """Short names of the metrics that a data set's samples can have."""
+    counted = _counts_modes(dataset, params)
+    features = [name for name in FEATURE_METRICS if not (counted and name in CLASS_METRICS)]
+    return [*features, *(MODE_METRICS if counted else ()), *IMAGE_METRICS]
+
+
+def snapshot_score_names(dataset: str, params: Params) -> list[str]:
+    """Short names of the metrics that the snapshots along a run can have."""
+    counted = _counts_modes(dataset, params)
+    return [name for name in SNAPSHOT_METRICS if not (counted and name in CLASS_METRICS)]
+
+
+def _counts_modes(dataset: str, params: Params) -> bool:
+    return params.datasets[dataset].split in ("stacked", "mixture")

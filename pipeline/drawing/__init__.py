@@ -1,0 +1,1 @@
+"""What pictures, charts and pages are drawn with."""

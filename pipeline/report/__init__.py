@@ -1,0 +1,1 @@
+"""Stage `report`: a study's pages, tables and figures."""

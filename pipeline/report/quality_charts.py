@@ -1,0 +1,228 @@
+"""Owns the drawing of quality along runs: FID over steps, images seen and seconds, one line a run, as SVG.
+
+Both axes are logarithmic: a FID falls by factors, and budgets differ by factors. What lies at zero, such as
+a snapshot from before the first step, stands at the left edge.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gan.errors import DataError
+from pipeline.drawing.curves import Chart, draw_path, short_number, ticks
+from pipeline.report.leaderboard import Board, find_standings
+from pipeline.report.sentences import short_names
+from pipeline.scores.course import Course, read_course, read_seconds
+
+WIDTH, HEIGHT = 340, 240
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 22
+START = 14  # between the left edge and the first point that is not at zero
+LEAST_FID = 1e-3
+MOST_TICKS = 6
+GOLDEN_ANGLE = 137.508  # between the hues of neighbours in the ranking, whose lines lie side by side
+
+
+class Axis(NamedTuple):
+    """What a panel's points are drawn over."""
+
+    title: str
+    place: Callable[["Track"], list[float]]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One run as it is drawn: its snapshots with the seconds of training at each."""
+
+    key: str  # of the cell
+    name: str  # shown where a pointer rests
+    course: Course
+    seconds: list[float]
+
+
+@dataclass(frozen=True)
+class Strand:
+    """The runs of one variant: a line each, of one colour, switched on and off together."""
+
+    name: str
+    index: int  # place in the ranking, from 0, which decides the colour
+    tracks: list[Track]
+
+    @property
+    def hue(self) -> int:
+        """Hue of the lines, in degrees."""
+        return round(215 + GOLDEN_ANGLE * self.index) % 360
+
+    def holds(self, key: str) -> bool:
+        """Whether a cell's run is among these."""
+        return any(track.key == key for track in self.tracks)
+
+    @property
+    def is_dashed(self) -> bool:
+        """Whether the lines are dashed, which tells hues apart that are close."""
+        return self.index % 2 == 1
+
+
+AXES = (
+    Axis("Generator steps", lambda track: [float(point.step) for point in track.course.points]),
+    Axis("Images seen", lambda track: [float(point.images_seen) for point in track.course.points]),
+    # The seconds before the first step are those of starting up.
+    Axis(
+        "Seconds of training",
+        lambda track: [
+            seconds if point.step else 0.0
+            for point, seconds in zip(track.course.points, track.seconds, strict=True)
+        ],
+    ),
+)
+
+
+def read_strands(board: Board) -> list[Strand]:
+    """Read the runs of each variant and budget of a board, those of the lowest mean FID first."""
+    names = short_names(board.rows)
+    several_budgets = len({row.budget for row in board.rows}) > 1
+    strands = []
+    for index, standing in enumerate(find_standings(board)):
+        tracks = []
+        for row in standing.rows:
+            course, seconds = read_course(row.cell), read_seconds(row.cell)
+            missing = [point.step for point in course.points if point.step not in seconds]
+            if missing:
+                raise DataError(
+                    f"{row.cell.training}: no time of the snapshot at step {missing[0]}; "
+                    f"run 'dvc repro -f train@{row.cell.key}'"
+                )
+            times = [seconds[point.step] for point in course.points]
+            tracks.append(Track(row.cell.key, names[row.cell.key], course, times))
+        name = f"{standing.variant} · {standing.budget}" if several_budgets else standing.variant
+        strands.append(Strand(name, index, tracks))
+    return strands
+
+
+def courses_as_csv(strands: Sequence[Strand]) -> str:
+    """Every snapshot of every run, one a row: what `dvc plots` draws."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "step", "images_seen", "seconds", "fid", "split", "chosen"])
+    for track in (track for strand in strands for track in strand.tracks):
+        course = track.course
+        for point, seconds in zip(course.points, track.seconds, strict=True):
+            numbers = [point.step, point.images_seen, seconds, point.fid]
+            writer.writerow([track.key, *numbers, course.split, point.step == course.chosen])
+    return text.getvalue()
+
+
+def draw_courses(strands: Sequence[Strand], alone: int | None = None) -> list[Chart]:
+    """Draw one panel for each axis, with every strand in it; alone: index of the one that is coloured."""
+    return [_draw(axis, strands, alone) for axis in AXES]
+
+
+def _draw(axis: Axis, strands: Sequence[Strand], alone: int | None) -> Chart:
+    tracks = [track for strand in strands for track in strand.tracks]
+    places = [place for track in tracks for place in axis.place(track)]
+    fids = [max(point.fid, LEAST_FID) for track in tracks for point in track.course.points]
+    frame = _Frame.of(places, fids)
+    body = [_grid(frame, has_start=min(places) <= 0)]
+    # What is drawn last lies on top: the best, or the one that the page is about.
+    for strand in sorted(strands, key=lambda strand: (strand.index == alone, -strand.index)):
+        body += [
+            _line(axis, frame, strand, track, is_muted=alone not in (None, strand.index))
+            for track in strand.tracks
+        ]
+    label = f"FID over {axis.title.lower()}"
+    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(body)}</svg>'
+    return Chart(axis.title, [], "", svg)
+
+
+def _line(axis: Axis, frame: "_Frame", strand: Strand, track: Track, *, is_muted: bool) -> str:
+    """Draw a run: its line, a dot at its end, a ring at the chosen step; a wide line takes the pointer."""
+    course = track.course
+    points = [
+        (frame.x(place), frame.y(point.fid))
+        for place, point in zip(axis.place(track), course.points, strict=True)
+    ]
+    path = draw_path(points)
+    kinds = (
+        f"strand s{strand.index}" + (" dashed" if strand.is_dashed else "") + (" muted" if is_muted else "")
+    )
+    parts = [f'<g class="{kinds}" style="--hue:{strand.hue}"><title>{_told(track)}</title>']
+    parts.append(f'<path d="{path}"/><path class="hit" d="{path}"/>')
+    parts.append(f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5"/>')
+    for (x, y), point in zip(points, course.points, strict=True):
+        if point.step == course.chosen:
+            parts.append(f'<circle class="chosen" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>')
+    return "".join([*parts, "</g>"])
+
+
+def _told(track: Track) -> str:
+    last, best = track.course.last, track.course.best
+    told = f"{track.name}: FID {last.fid:.1f} at step {last.step:,}, the last"
+    return f"{told}; {best.fid:.1f} at step {best.step:,}, chosen" if best else told
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Maps what is counted and FIDs to the drawing's coordinates, by logarithm."""
+
+    first: float
+    last: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, places: Sequence[float], fids: Sequence[float]) -> "_Frame":
+        """Make the frame that holds these places and FIDs, with a margin below and above."""
+        positive = [place for place in places if place > 0] or [1.0]
+        first, last = min(positive), max(positive)
+        low, high = min(fids), max(fids)
+        margin = max((high / low) ** 0.04, 1.02)
+        return cls(first, last if last > first else 2 * first, low / margin, high * margin)
+
+    def x(self, place: float) -> float:
+        if place <= 0:
+            return float(LEFT)
+        share = math.log(place / self.first) / math.log(self.last / self.first)
+        return LEFT + START + (WIDTH - LEFT - START - RIGHT) * share
+
+    def y(self, fid: float) -> float:
+        share = math.log(self.high / max(fid, LEAST_FID)) / math.log(self.high / self.low)
+        return TOP + (HEIGHT - TOP - BOTTOM) * share
+
+
+def _grid(frame: _Frame, *, has_start: bool) -> str:
+    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+    parts = []
+    for value in log_ticks(frame.low, frame.high):
+        y = frame.y(value)
+        parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{value:g}</text>')
+    if has_start:
+        parts.append(f'<text text-anchor="middle" x="{LEFT}" y="{floor + 17}">0</text>')
+    for value in log_ticks(frame.first, frame.last):
+        x = frame.x(value)
+        anchor = "end" if x > right - 14 else "middle"
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{floor}" y2="{floor + 4}"/>')
+        place = f'text-anchor="{anchor}" x="{min(x, right):.1f}"'
+        parts.append(f'<text {place} y="{floor + 17}">{short_number(value)}</text>')
+    return "".join(parts)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values from low to high for a logarithmic axis: as many of 1, 2 and 5 times a power as have room.
+
+    Where less than two of these lie between, evenly spaced values as on a linear axis.
+    """
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        values = [value for value in _multiples(digits, low, high) if low <= value <= high]
+        if len(values) <= MOST_TICKS:
+            break
+    else:
+        values = values[:: -(-len(values) // MOST_TICKS)]
+    return values if len(values) > 1 else [value for value, _ in ticks(low, high)]
+
+
+def _multiples(digits: Sequence[int], low: float, high: float) -> Iterator[float]:
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        yield from (digit * 10.0**power for digit in digits)

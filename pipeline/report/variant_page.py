@@ -1,0 +1,169 @@
+"""Owns the page of one variant: its samples, course, curves, scores, recipe and what others published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from gan.files import read_json
+from pipeline.drawing.curves import CHARTS, Chart, draw_charts, read_history, short_number
+from pipeline.drawing.pictures import (
+    GAP,
+    along_the_run,
+    animate,
+    data_uri,
+    enlarge,
+    lay_out,
+    png_uri,
+    read_grid,
+    read_overview,
+    read_samples,
+)
+from pipeline.drawing.templates import page_template
+from pipeline.report.page import GRID, Run, Section
+from pipeline.report.published import Source, read_published
+from pipeline.report.quality_charts import draw_courses
+from pipeline.report.sentences import CourseLine, MetricLine, SeedLine, course_lines, metric_lines
+from pipeline.stage import PARAMS
+from pipeline.study.departures import read_departures
+
+TRACKED = 4  # noise vectors followed along a run
+ANIMATED_SIDE = 200  # pixels of an animation, which holds as many images a side as fit; browsers enlarge it
+
+
+class Setting(NamedTuple):
+    """One value of a recipe, and where params.yaml says that it departs from the paper."""
+
+    name: str
+    value: str
+    departure: str
+
+
+@dataclass(frozen=True)
+class VariantPage:
+    """What one variant's page shows beside its run's scores and samples."""
+
+    run: Run
+    samples: str
+    animation: str  # the same noise along the run
+    still: str  # its last frame, for readers who want no motion
+    changing: str  # other noise in each frame
+    changing_still: str
+    course: str
+    course_steps: list[str]
+    ways: str  # rows of images from one noise vector to another
+    compared: str  # samples, and below each the training image nearest to it
+    distances: list[str]
+    courses: list[Chart]  # this variant's scores along the run, among the others'
+    course_lines: list[CourseLine]
+    charts: list[Chart]
+    meanings: list[tuple[str, str]]  # title of a chart and what it shows
+    metrics: list[MetricLine]
+    seeds: list[SeedLine]  # one line where there are several seeds
+    origin: str  # what params.yaml says of the entry as a whole
+    settings: list[Setting]
+    published: list[Source]  # those that have a score for this kind
+
+
+def render_variants(sections: list[Section]) -> Iterator[tuple[str, str]]:
+    """Yield file name and content of each variant's page. Raises DataError for what it can't read."""
+    template = page_template(Path(__file__).with_name("variant.html.j2"))
+    sources = read_published()
+    for section in sections:
+        runs = section.runs
+        for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
+            page = _variant_page(section, run, sources)
+            names = {"page": page, "run": run, "section": section, "before": before, "after": after}
+            yield run.page, template.render(names, Markup=Markup)
+
+
+def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantPage:
+    cell, method = run.cell, run.card.method
+    previews = sorted((cell.model / "previews").glob("*.png"))
+    pictures = [read_grid(path, run.card.shape) for path in previews]
+    steps = [int(path.stem) for path in previews]
+    columns = min(8, max(2, ANIMATED_SIDE // (run.card.shape.width + GAP)))
+    frames = [lay_out(picture[: columns * columns], columns) for picture in pictures]
+    strand = next(strand for strand in section.quality.strands if strand.holds(cell.key))
+    course = next(track.course for track in strand.tracks if track.key == cell.key)
+    drawn = read_samples(cell.trajectory / "images.npy")
+    others = [lay_out(images[: columns * columns], columns) for images in drawn]
+    charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
+    samples = read_overview(cell.samples / "averaged.npy", GRID)
+    ways = read_samples(cell.samples / "interpolation.npy")
+    nearest = read_samples(cell.samples / "nearest.npy")
+    pairs = np.concatenate([read_samples(cell.samples / "averaged.npy", len(nearest)), nearest])
+    distances = read_json(cell.samples / "nearest.json")["distances"]
+    said = read_departures(PARAMS, cell.dataset, cell.variant)
+    values = dict(_flat(method.model_dump(mode="json", by_alias=True)))
+    return VariantPage(
+        run=run,
+        samples=data_uri(enlarge(lay_out(samples, columns=8))),
+        animation=png_uri(animate(frames, [step / max(steps[-1], 1) for step in steps])),
+        still=data_uri(frames[-1]),
+        changing=png_uri(animate(others, [point.step / max(course.last.step, 1) for point in course.points])),
+        changing_still=data_uri(others[-1]),
+        course=data_uri(enlarge(along_the_run(pictures, TRACKED))),
+        course_steps=[short_number(step) for step in steps],
+        ways=data_uri(enlarge(lay_out(ways.reshape(-1, *ways.shape[2:]), columns=ways.shape[1]))),
+        compared=data_uri(enlarge(lay_out(pairs, columns=len(nearest)), 3)),
+        distances=[f"{distance:.0f}" for distance in distances],
+        courses=draw_courses(section.quality.strands, alone=strand.index),
+        course_lines=course_lines({track.name: track.course for track in strand.tracks}),
+        charts=charts,
+        meanings=_meanings(charts),
+        metrics=metric_lines(section.board, run.row),
+        seeds=[line for line in section.seeds if line.name == run.name],
+        origin=said.pop("", ""),
+        settings=list(_settings(values, said)),
+        published=[source for source in sources if source.of_kind(method.kind)],
+    )
+
+
+def _settings(values: Mapping[str, str], said: Mapping[str, str]) -> Iterator[Setting]:
+    """Set each departure beside its value; one that is said of a group comes before the group's values."""
+    left = dict(said)
+    for name, value in values.items():
+        parts = name.split(".")
+        for end in range(1, len(parts)):
+            group = ".".join(parts[:end])
+            if group in left:
+                yield Setting(group, "", left.pop(group))
+        yield Setting(name, value, left.pop(name, ""))
+
+
+def _meanings(charts: list[Chart]) -> list[tuple[str, str]]:
+    """Say what each kind of chart shows, in the order of the charts."""
+    found = {chart.title for chart in charts if chart.meaning}
+    return [(kind.title, kind.meaning) for kind in CHARTS if kind.title in found]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each parameter under its dotted name, as params.yaml would write its value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", ", ".join(_point(item) for item in value) or "none"
+        else:
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _point(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return _plain(value)
+    held = " ".join(f"{name}={_plain(item)}" for name, item in value.items() if item is not None)
+    return f"({held})"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,159 @@
+"""Runs the whole pipeline for a few steps in a throw-away copy: `make smoke`.
+
+The copy has its own DVC cache, MLflow database and checkpoints, so that the checkout stays as it is; only
+the report is kept, in build/smoke/.
+
+It takes one cell for each way through the pipeline; the tests of tests/variants train every entry.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from gan.config import load_params
+from gan.errors import ConfigError, GanError
+from pipeline import environment
+from pipeline.stage import PARAMS, Cell, find_recipe, report_error, report_folder, selected_cells
+from pipeline.study.selection import replace_selection
+
+REPRO = [sys.executable, "-m", "pipeline.schedule"]
+GANTRY = [sys.executable, "-m", "pipeline.cli"]
+KEPT = Path("build/smoke")
+# Longest first, since cells run side by side: a convolutional critic under a gradient penalty, a game with
+# state of its own, a perceptron.
+VARIANTS = ["wgan_gp", "began", "gan"]
+# What a run leaves in a checkout, by name; the rest is copied.
+LEFT_BEHIND = (
+    ".git", ".venv", ".ckpt", "__pycache__", ".*_cache", "*.egg-info", "build", "lmdb", "raw",
+    "*-*-*-[0-9]*", "mlflow.db*", "mlartifacts", "cache", "tmp", "config.local",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the checks one after the other; the first that fails ends it, with exit code 1."""
+    try:
+        environment.check()
+        with tempfile.TemporaryDirectory(prefix="gantry-smoke-") as folder:
+            check_copy(Path(folder) / "copy")
+    except (GanError, OSError) as error:
+        raise SystemExit(report_error(error)) from error
+    except subprocess.CalledProcessError as error:
+        print(f"error: smoke: {' '.join(error.cmd[1:])} ended with {error.returncode}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def check_copy(copy: Path) -> None:
+    """Copy the checkout, cut its study down and see that the pipeline does what it promises."""
+    began = time.monotonic()
+
+    def say(claim: str) -> None:
+        print(f"smoke, {time.monotonic() - began:.0f} s: {claim}", flush=True)
+
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+    (copy / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    cells = select_smoke(copy / PARAMS)
+    say(f"{cells} cells, from download to report")
+    run(REPRO, copy)
+    report = copy / report_folder(load_params(copy / PARAMS))
+    rows = json.loads((report / "leaderboard.json").read_text(encoding="utf-8"))
+    require(len(rows) == cells, f"the leaderboard has {len(rows)} rows, not {cells}")
+    say("a second run finds nothing to do")
+    require("nothing to do" in run(REPRO, copy), "the second run ran a stage")
+    say("another learning rate makes the recipes that share it stale, and no other")
+    first = Cell(*(rows[0][axis] for axis in ("dataset", "variant", "budget", "seed")))
+    require_only_stale(copy, first)
+    say("a cell that registers again adds no version")
+    before = run([*GANTRY, "models", "--json"], copy)
+    run([sys.executable, "-m", "pipeline.register", first.key], copy)
+    require(run([*GANTRY, "models", "--json"], copy) == before, "the registry has changed")
+    say("a registered generator is sampled in an empty directory")
+    empty = copy.parent / "empty"
+    empty.mkdir()
+    grids = []
+    for name in ("one.png", "two.png"):
+        run(
+            [*GANTRY, "sample", "--model", f"{first.model_name}@latest", "-n", "16", "--out", name],
+            empty,
+            database=copy / "mlflow.db",
+        )
+        grids.append((empty / name).read_bytes())
+    require(grids[0] == grids[1], "equal seeds gave unequal samples")
+    shutil.rmtree(KEPT, ignore_errors=True)
+    shutil.copytree(report, KEPT)
+    say(f"all is well; report: {KEPT / 'index.html'}")
+
+
+def select_smoke(path: Path) -> int:
+    """Select the smoke cells, whatever is selected, and give the evaluator one epoch; return their number."""
+    selection = {
+        "datasets": ["mnist_tiny"],
+        "variants": VARIANTS,
+        "budgets": ["smoke"],
+        "seeds": [0],
+        "study": "default",
+        "claims": [],
+    }
+    line = f"epochs: {load_params(path).evaluator.epochs}"
+    text = path.read_text(encoding="utf-8")
+    require(text.count(line) == 1, f"{path}: expected {line!r} once")
+    path.write_text(replace_selection(text.replace(line, "epochs: 1"), selection), encoding="utf-8")
+    return len(selected_cells(load_params(path)))
+
+
+def require_only_stale(copy: Path, cell: Cell) -> None:
+    """Change the rate of one cell's generator, ask DVC what is stale, and change it back.
+
+    Recipes share values by YAML merge, so that others may change with it; none but those may be stale.
+    """
+    path = copy / PARAMS
+    committed, before = path.read_text(encoding="utf-8"), load_params(path)
+    raw = YAML()
+    params = raw.load(committed)
+    optimizer = dict(params["recipes"][cell.dataset][cell.variant]["method"]["generator_optimizer"])
+    params["recipes"][cell.dataset][cell.variant]["method"]["generator_optimizer"] = optimizer | {"lr": 1e-6}
+    with path.open("w", encoding="utf-8") as stream:
+        raw.dump(params, stream)
+    after = load_params(path)
+    changed = {
+        f"train@{other.key}"
+        for other in selected_cells(before)
+        if find_recipe(other, before).method != find_recipe(other, after).method
+    }
+    require(0 < len(changed) < len(selected_cells(before)), f"{len(changed)} recipes changed, not a few")
+    run([sys.executable, "-m", "dvc", "repro", "code"], copy)  # writes each recipe's method
+    stale = json.loads(run([sys.executable, "-m", "dvc", "status", "--json"], copy))
+    path.write_text(committed, encoding="utf-8")
+    run([sys.executable, "-m", "dvc", "repro", "code"], copy)
+    expected = {f"report@{before.select.study}", *changed}
+    require(set(stale) == expected, f"stale are {sorted(stale)}, expected {sorted(expected)}")
+
+
+def run(command: list[str], folder: Path, database: Path | None = None) -> str:
+    """Run a command in a folder, without the caller's databases and checkpoints; return what it printed."""
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MLFLOW_TRACKING_URI", environment.CHECKPOINT_DIR)
+    }
+    if database is not None:
+        variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
+    return subprocess.run(
+        command, cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def require(claim: bool, otherwise: str) -> None:
+    """Raise ConfigError, naming what was found, when a claim doesn't hold."""
+    if not claim:
+        raise ConfigError(f"smoke: {otherwise}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scores with what they depend on: protocol stamps, scores along a run, comparison and statistics."""

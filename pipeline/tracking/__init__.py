@@ -1,0 +1,1 @@
+"""MLflow: its database, a cell's run, and the registry of models."""

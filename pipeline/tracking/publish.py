@@ -1,0 +1,111 @@
+"""Owns what publishing means: a cell's run completed, its model registered, the best one crowned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gan.card import read_card, read_weights
+from gan.config import Params
+from gan.errors import DataError
+from gan.files import read_json
+from pipeline.scores.course import read_course
+from pipeline.stage import Cell
+from pipeline.tracking.lineage import Settings, describe_run
+from pipeline.tracking.models import Version, crown, find_version_of, publish
+from pipeline.tracking.restore import complete_run, ensure_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def publish_cell(client: MlflowClient, cell: Cell) -> Version | None:
+    """Complete a cell's run, or make it again, and register its model. Twice is as good as once.
+
+    All of it comes from the model's card and files, so params.yaml may have been edited since training.
+    A diverged run is completed too; it has no model that anyone should use, so None is registered.
+    Raises DataError before anything is written when the weights aren't those of the card.
+    """
+    card = read_card(cell.model)
+    read_weights(cell.model, card)
+    metrics = read_metrics(cell)
+    run_id = ensure_run(client, cell, card)
+    complete_run(client, run_id, cell, metrics)
+    if card.status == "diverged":
+        return None
+    return publish(client, cell, run_id, metrics, describe_run(cell, Settings.of_card(card)))
+
+
+def read_metrics(cell: Cell) -> dict[str, float]:
+    """Read a cell's scores. Raises DataError when there are none."""
+    try:
+        return {str(name): float(value) for name, value in read_json(cell.metrics).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{cell.metrics}: no scores ({error}); run 'dvc repro evaluate@{cell.key}'"
+        ) from error
+
+
+def choose_champions(cells: Sequence[Cell], params: Params) -> dict[str, dict[str, Any]]:
+    """Pick each data set's cell with the lowest FID of its averaged generator; ties go by key.
+
+    Where the data set has a validation split, the FID is that of the run's last step against it: the split
+    that the final scores are of decides nothing then. A run that diverged is never picked; a data set of
+    none but such has no champion and no entry here.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    finished = [cell for cell in cells if read_card(cell.model).status == "finished"]
+    for dataset in dict.fromkeys(cell.dataset for cell in finished):
+        scored = [
+            (*(_validation_fid(cell) or _fid_of(cell, read_metrics(cell), params)), cell)
+            for cell in finished
+            if cell.dataset == dataset
+        ]
+        names = {name for name, _, _ in scored}
+        if len(names) > 1:
+            raise DataError(f"{dataset}: cells are scored by different protocols: {', '.join(sorted(names))}")
+        name, value, best = min(scored, key=lambda entry: (entry[1], entry[2].key))
+        chosen[dataset] = {
+            "key": best.key,
+            "model": best.model_name,
+            "weights_sha256": read_card(best.model).weights_sha256,
+            "metric": name,
+            "value": value,
+        }
+    return chosen
+
+
+def without_champion(cells: Sequence[Cell], champions: Mapping[str, Any]) -> list[str]:
+    """Say for each data set of these cells that has no champion why it has none."""
+    return [
+        f"no champion of {dataset}: every run on it diverged; the alias stays where it was"
+        for dataset in dict.fromkeys(cell.dataset for cell in cells)
+        if dataset not in champions
+    ]
+
+
+def crown_champions(client: MlflowClient, champions: Mapping[str, Mapping[str, Any]]) -> list[Version]:
+    """Move each data set's alias `champion`. Raises DataError when a chosen model isn't registered."""
+    return [
+        crown(client, dataset, find_version_of(client, str(chosen["model"]), str(chosen["weights_sha256"])))
+        for dataset, chosen in champions.items()
+    ]
+
+
+def _validation_fid(cell: Cell) -> tuple[str, float] | None:
+    """Name and value of the last step's FID against the validation split; None without one."""
+    course = read_course(cell)
+    return (course.metric, course.last.fid) if course.split == "validation" else None
+
+
+def _fid_of(cell: Cell, metrics: Mapping[str, float], params: Params) -> tuple[str, float]:
+    """Name and value of the FID against the split that params.yaml scores against."""
+    pattern = re.compile(rf"fid_[a-z0-9]+_[0-9]+k?_{params.evaluate.reference}")
+    found = [(name, value) for name, value in metrics.items() if pattern.fullmatch(name)]
+    if len(found) != 1:
+        raise DataError(
+            f"{cell.metrics}: {len(found)} scores match {pattern.pattern}, expected one; "
+            f"run 'dvc repro evaluate@{cell.key}'"
+        )
+    return found[0]
