@@ -27,7 +27,14 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 LEAST_SAMPLES = 129  # more than the evaluator's 128 features
 SampleCount = Annotated[int, Field(ge=LEAST_SAMPLES)]
 Budget = Literal["smoke", "quick", "full"]
-SplitRule = Literal["every_fifth_is_test", "last_5000_are_validation", "stacked", "mixture", "as_published"]
+SplitRule = Literal[
+    "every_fifth_is_test",
+    "last_5000_are_validation",
+    "stacked",
+    "stacked_every_fifth",
+    "mixture",
+    "as_published",
+]
 
 
 class SelectParams(StrictModel):

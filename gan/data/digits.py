@@ -8,7 +8,7 @@ import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ LABELS_MAGIC = 0x0801  # unsigned bytes, 1 axis
 CLASSES = 10
 VALIDATION = 5000
 LARGEST = 2**31  # bytes of content that a header may announce
+STACKS_PER_DIGIT = 2  # where a small set is stacked
 STACKED = {"train": 128_000, "test": 26_000}  # VEEGAN's and PacGAN's numbers
 
 
@@ -141,20 +142,32 @@ def stacked(folder: Path) -> dict[str, Digits]:
     stacks are drawn from the 60,000 digits of `train-`, test stacks from `t10k-`. The draw is raw Philox
     output, a stream that is fixed for good.
     """
-    found = {}
-    for seed, (split, prefix) in enumerate({"train": "train-", "test": "t10k-"}.items()):
-        digits = read_digits(folder, prefix)
-        raw = np.random.Philox(np.random.SeedSequence([0, seed])).random_raw(3 * STACKED[split])
+    digits = {"train": read_digits(folder, "train-"), "test": read_digits(folder, "t10k-")}
+    return _stack(digits, STACKED)
+
+
+def stacked_every_fifth(folder: Path) -> dict[str, Digits]:
+    """Stacks drawn as `stacked` draws them, from the splits of `every_fifth_is_test`, two for each digit."""
+    digits = every_fifth_is_test(folder)
+    return _stack(digits, {split: STACKS_PER_DIGIT * len(found.labels) for split, found in digits.items()})
+
+
+def _stack(splits: dict[str, Digits], counts: Mapping[str, int]) -> dict[str, Digits]:
+    """Draw the stacks of each split from that split's digits alone."""
+    stacks = {}
+    for seed, (split, digits) in enumerate(splits.items()):
+        raw = np.random.Philox(np.random.SeedSequence([0, seed])).random_raw(3 * counts[split])
         # Of 2^64 equally likely numbers, the remainder favours no digit by more than 1 in 10^14.
         chosen = (raw % np.uint64(len(digits.labels))).astype(np.int64).reshape(-1, 3)
         labels = digits.labels[chosen].astype(np.int64) @ np.array([100, 10, 1])
-        found[split] = digits._replace(labels=labels, stacks=chosen)
-    return found
+        stacks[split] = digits._replace(labels=labels, stacks=chosen)
+    return stacks
 
 
 SPLIT_RULES: dict[str, Callable[[Path], dict[str, Digits]]] = {
     "every_fifth_is_test": every_fifth_is_test,
     "last_5000_are_validation": last_5000_are_validation,
     "stacked": stacked,
+    "stacked_every_fifth": stacked_every_fifth,
     "mixture": partial(every_fifth_is_test, classes=SIDE**2),
 }

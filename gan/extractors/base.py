@@ -170,7 +170,7 @@ def extractor_name(image: ImageShape, *, split: str, pictures: Pictures) -> str:
     """
     if split == "mixture":
         return Points.name
-    stacked = split == "stacked"
+    stacked = split.startswith("stacked")
     if (image.channels == 1 or stacked) and image.height == image.width and image.height in DIGIT_SIDES:
         return Digits.name
     return pictures

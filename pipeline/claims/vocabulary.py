@@ -59,4 +59,4 @@ def snapshot_score_names(dataset: str, params: Params) -> list[str]:
 
 
 def _counts_modes(dataset: str, params: Params) -> bool:
-    return params.datasets[dataset].split in ("stacked", "mixture")
+    return params.datasets[dataset].split in ("stacked", "stacked_every_fifth", "mixture")

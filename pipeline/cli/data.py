@@ -12,7 +12,7 @@ from rich.progress import track
 from rich.table import Table
 
 from gan.config import Params
-from gan.data.digits import STACKED
+from gan.data.digits import STACKED, STACKS_PER_DIGIT
 from gan.data.download import DatasetEntry, read_manifest
 from gan.data.image_store import NO_LABEL, SPLITS, ImageStore, manifest_path
 from gan.data.image_store import read_manifest as read_store
@@ -72,6 +72,8 @@ def _describe(name: str, params: Params, entry: DatasetEntry | None) -> dict[str
         found["count"] = entry.files[0].count  # its files list the same pictures
     if dataset.split == "stacked":
         found["count"] = sum(STACKED.values())
+    if dataset.split == "stacked_every_fifth":
+        found["count"] *= STACKS_PER_DIGIT
     path = Path("data/lmdb") / f"{name}.lmdb"
     try:
         store = read_store(path)

@@ -187,6 +187,19 @@ def test_stacked_digits_are_three_of_mnist_with_a_label_of_three_digits(tmp_path
     assert max(record.label for record in records[500:]) <= 222
 
 
+def test_stacks_of_the_embedded_digits_keep_their_splits_apart():
+    found = convert(EMBEDDED, "stacked_every_fifth", ImageShape(3, 28, 28))
+    digits = list(convert(EMBEDDED, "every_fifth_is_test", ImageShape(1, 28, 28)).records)
+    train = {digit.pixels.tobytes(): digit.label for digit in digits[:4000]}
+    test = {digit.pixels.tobytes(): digit.label for digit in digits[4000:]}
+
+    assert found.splits == {"train": (0, 8000), "test": (8000, 10000)}
+    for number, record in enumerate(found.records):
+        known = train if number < 8000 else test
+        named = [known[channel.tobytes()] for channel in record.pixels]
+        assert record.label == 100 * named[0] + 10 * named[1] + named[2]
+
+
 def test_the_stacks_of_the_published_size_stay_for_ever():
     raw = np.random.Philox(np.random.SeedSequence([0, 0])).random_raw(3)
 
