@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from gan.contract import Gan, ImageShape, SchedulePoint, TrainParams, VariantParams
 from gan.errors import TrainingDiverged
 from gan.objectives.games import NonSaturating
+from gan.randomness import derive_seed
 from gan.training import (
     critic_step,
     held_out_scalars,
@@ -237,6 +238,14 @@ def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(law):
     for _ in training_steps(resumed, constant(8)):
         pass
     assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def test_an_update_draws_what_torch_draws_from_the_seed_of_its_purpose():
+    state = toy_state(steps=4, kind_of=Normalised, batch_size=8)
+    state.seed_draws("critic", 1)
+    drawn = torch.rand(5)
+    torch.manual_seed(derive_seed(state.seed, "critic", state.step, 1))
+    assert torch.equal(drawn, torch.rand(5))
 
 
 def constant(n):

@@ -51,7 +51,9 @@ def test_without_any_source_the_message_says_where_to_put_the_file(project):
 
 
 def test_an_unknown_data_set_names_those_there_are(project):
-    with pytest.raises(ConfigError, match="no data set 'imagenet'; there are mnist_tiny, mixture, stacked_tiny"):
+    with pytest.raises(
+        ConfigError, match="no data set 'imagenet'; there are mnist_tiny, mixture, stacked_tiny"
+    ):
         main(load_params(Path("params.yaml")), "imagenet")
 
 
