@@ -27,6 +27,8 @@ from gan.sampling import draw_noise, generate_images
 from pipeline import train
 from pipeline.schedule.repro import ALLOCATOR
 from pipeline.stage import PARAMS, parse_cell
+from pipeline.tracking.live import Run
+from pipeline.training import loop
 
 ROOT = Path(__file__).parents[1]
 KEY = "mnist_tiny-dcgan-quick-0"
@@ -51,13 +53,13 @@ def measure_run(steps: int) -> Iterator[Record]:
     with _checkout(steps) as params:
         cell = parse_cell(KEY, params)
         with (
-            _timed(spent, "MLflow", train.tracking.Run, "log_scalars"),
-            _timed(spent, "MLflow", train.tracking.Run, "log_image"),
-            _timed(spent, "checkpoints", train, "save_checkpoint"),
-            _timed(spent, "snapshots", train, "save_snapshot"),
-            _timed(spent, "previews", train, "preview"),
-            _timed(spent, "held-out scores", train, "held_out_scalars"),
-            _timed(spent, "reading scalars", train, "take_row"),
+            _timed(spent, "MLflow", Run, "log_scalars"),
+            _timed(spent, "MLflow", Run, "log_image"),
+            _timed(spent, "checkpoints", loop, "save"),
+            _timed(spent, "snapshots", loop, "save_snapshot"),
+            _timed(spent, "previews", loop, "preview"),
+            _timed(spent, "held-out scores", loop, "held_out_scalars"),
+            _timed(spent, "reading scalars", loop, "take_row"),
             contextlib.redirect_stderr(io.StringIO()),
         ):
             train.train_cell(params, cell)

@@ -5,8 +5,8 @@ import logging
 from gan.config import Params
 from gan.files import write_json
 from pipeline.stage import champions, run_stage, selected_cells
+from pipeline.tracking.champions import choose_champions, crown_champions, without_champion
 from pipeline.tracking.database import mlflow_session
-from pipeline.tracking.publish import choose_champions, crown_champions, without_champion
 
 
 def main(params: Params, _: str) -> None:

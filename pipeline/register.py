@@ -13,14 +13,14 @@ from gan.config import Params
 from gan.files import write_json
 from pipeline.stage import parse_cell, run_stage
 from pipeline.tracking.database import mlflow_session
-from pipeline.tracking.publish import publish_cell
+from pipeline.tracking.registration import register_cell
 
 
 def main(params: Params, key: str) -> None:
     """Register models/KEY and write build/registered/KEY.json."""
     cell = parse_cell(key, params)
     with mlflow_session() as client:
-        version = publish_cell(client, cell)
+        version = register_cell(client, cell)
     card = read_card(cell.model)
     if version is None:
         logging.info("%s diverged at step %s: nothing is registered", key, card.diverged_at)

@@ -40,6 +40,8 @@ LEAVES = frozenset({"gan.config"})
 # What reads parameters and writes cards can't change weights otherwise than by the method, which stands
 # beside the digest; an error's class can't at all.
 NOT_TRAINED_WITH = ROSTERS | {"gan.card", "gan.config", "gan.errors"}
+# Where the code that can change weights lies. The rest of `pipeline` asks for a training, shows or logs it.
+TRAINED_WITH = ("gan", "pipeline.training")
 HERE = Path()
 
 
@@ -70,11 +72,11 @@ def trace(
 def trace_training(method: BaseModel) -> dict[str, Any]:
     """Digest the code that makes the weights of entries whose methods have these types.
 
-    Followed are the modules of `gan` that the stage, the entry's kind and its family of networks import;
-    of the rosters only the classes of the method itself.
+    Followed are the modules of `gan` and of pipeline.training that the stage, the entry's kind and its family
+    of networks import; of the rosters only the classes of the method itself.
     """
     family = f"gan.networks.{method.networks.kind}"  # type: ignore[attr-defined]
-    traced = trace(["pipeline.train", type(method).__module__, family], NOT_TRAINED_WITH, ("gan",))
+    traced = trace(["pipeline.train", type(method).__module__, family], NOT_TRAINED_WITH, TRAINED_WITH)
     rosters = {model for model in models_of(method) if model.__module__ in NOT_TRAINED_WITH}
     classes = {f"{model.__module__}:{model.__name__}": _digest_of_class(model) for model in rosters}
     modules = dict(sorted((traced["modules"] | classes).items()))  # types are hashed by address: no order
@@ -107,8 +109,12 @@ def reachable(
             found.add(name)
             imported = imports_of(name, folder) if name not in LEAVES else set()
             imported |= set(accumulate(name.split(".")[:-1], "{}.{}".format))  # Python runs these too
-            waiting += [n for n in imported if n.split(".")[0] in packages and n not in left_out]
+            waiting += [n for n in imported if _inside(n, packages) and n not in left_out]
     return found
+
+
+def _inside(name: str, packages: Iterable[str]) -> bool:
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
 def imports_of(name: str, folder: Path = HERE) -> set[str]:

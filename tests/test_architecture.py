@@ -28,13 +28,14 @@ LAYERS = [
     ("pipeline.study",),
     ("pipeline.scores",),
     ("pipeline.drawing", "pipeline.tracking"),
+    ("pipeline.training",),
     ("pipeline",),  # the stages that are one file each
     ("pipeline.schedule", "pipeline.report"),
     ("pipeline.claims",),
     ("pipeline.cli",),
 ]
 ONLY_IN = {
-    "mlflow": {"pipeline.tracking.database", "pipeline.tracking.models", "pipeline.tracking.serving"},
+    "mlflow": {"pipeline.tracking"},
     "lmdb": {"gan.data.image_store"},
     "click": {"pipeline.cli"},
     "dvc": set[str](),  # DVC sees files; we run its command
@@ -64,8 +65,13 @@ LIGHT = (
     "pipeline.scores.protocol",
     "pipeline.scores.compare",
     "pipeline.cli.data",
+    "pipeline.tracking.champions",
     "pipeline.tracking.database",
+    "pipeline.tracking.live",
     "pipeline.tracking.models",
+    "pipeline.tracking.registration",
+    "pipeline.tracking.restore",
+    "pipeline.tracking.run",
     "pipeline.cli",
 )
 HEAVY = {"torch", "torchvision", "mlflow"}

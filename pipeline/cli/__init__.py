@@ -400,8 +400,10 @@ def sync() -> None:
     Runs, scores and models of the selection, wherever they are missing: for a database that was lost, is
     new, or was down during training. What is there already stays; doing it twice adds nothing.
     """
-    from pipeline.tracking.database import find_experiment, mlflow_session, runs_url
-    from pipeline.tracking.publish import choose_champions, crown_champions, publish_cell, without_champion
+    from pipeline.tracking.champions import choose_champions, crown_champions, without_champion
+    from pipeline.tracking.database import mlflow_session
+    from pipeline.tracking.registration import register_cell
+    from pipeline.tracking.run import find_experiment, runs_url
 
     params = read_params()
     there, missing = _trained_cells(selected_cells(params))
@@ -409,7 +411,7 @@ def sync() -> None:
         click.echo(f"{cell.key}: not trained and scored here; run 'dvc repro evaluate@{cell.key}'", err=True)
     with mlflow_session() as client:
         for cell in _with_progress(there):
-            version = publish_cell(client, cell)
+            version = register_cell(client, cell)
             click.echo(f"{cell.key}: {_outcome(version)}")
         champions = choose_champions(there, params)
         for champion in crown_champions(client, champions):

@@ -32,7 +32,7 @@ from pipeline.stage import (
     report_folder,
     selected_cells,
 )
-from pipeline.tracking import database as tracking
+from pipeline.tracking.database import prepare_database
 
 SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
@@ -139,7 +139,7 @@ def run_stale(cells: list[Cell], study: str, jobs: int, console: Console) -> boo
     """Bring selected cells and what they share up to date; False where a stage failed, which is then said."""
     console.print(f"{len(cells)} cells, {jobs} at a time; logs in {LOGS}/")
     with console.status("preparing the MLflow database"):
-        tracking.prepare_database()
+        prepare_database()
     shared = subprocess.run([*dvc("repro"), *SHARED_STAGES], stdout=STDERR, check=False)
     if shared.returncode != 0:
         print(

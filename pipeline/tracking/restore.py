@@ -16,7 +16,8 @@ from gan.card import CARD, Card, read_card
 from gan.errors import DataError
 from gan.files import read_json
 from pipeline.stage import Cell
-from pipeline.tracking.database import (
+from pipeline.tracking.lineage import Settings, run_tags
+from pipeline.tracking.run import (
     PICTURES,
     create_run,
     ending_of,
@@ -30,7 +31,6 @@ from pipeline.tracking.database import (
     point_name,
     set_tags,
 )
-from pipeline.tracking.lineage import Settings, run_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

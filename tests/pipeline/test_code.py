@@ -150,6 +150,7 @@ def test_what_python_loads_for_a_stage_is_among_what_was_traced(sources):
         ("trajectory", "gan.metrics.features"),
         ("register", "pipeline.tracking.lineage"),
         ("register", "pipeline.tracking.database"),
+        ("register", "pipeline.tracking.run"),
         ("report", "gan.card"),
         ("report", "pipeline.stage"),
         ("champion", "pipeline.tracking.database"),
@@ -211,7 +212,15 @@ def test_a_shared_file_changes_the_variants_that_import_it(sources):
     )
 
 
-@pytest.mark.parametrize("shared", ["gan/training.py", "gan/data/batches.py", "pipeline/train.py"])
+@pytest.mark.parametrize(
+    "shared",
+    [
+        "gan/training.py",
+        "gan/data/batches.py",
+        "pipeline/train.py",
+        *(f"pipeline/training/{path.name}" for path in sorted((ROOT / "pipeline/training").glob("*.py"))),
+    ],
+)
 def test_what_every_run_goes_through_changes_all(sources, shared):
     before = digests()
     append(sources / shared, "\nTHRESHOLD = 1\n")
@@ -219,8 +228,29 @@ def test_what_every_run_goes_through_changes_all(sources, shared):
     assert all(after[name] != before[name] for name in after)
 
 
+def test_whatever_steps_a_training_is_in_its_digest():
+    """Outside of what is traced no module of the pipeline reaches the loop of `gan`."""
+    names = (path.relative_to(ROOT).with_suffix("") for path in (ROOT / "pipeline").rglob("*.py"))
+    callers = {
+        name
+        for name in (".".join(path.parts) for path in names)
+        if "gan.training" in trace.imports_of(name.removesuffix(".__init__"), ROOT)
+    }
+    assert callers
+    assert {name for name in callers if not name.startswith("pipeline.training.")} == {"pipeline.train"}
+
+
 @pytest.mark.parametrize(
-    "apart", ["gan/metrics/features.py", "gan/config.py", "pipeline/tracking/database.py"]
+    "apart",
+    [
+        "gan/metrics/features.py",
+        "gan/config.py",
+        "pipeline/interruption.py",
+        "pipeline/stage.py",
+        "pipeline/tracking/database.py",
+        "pipeline/tracking/live.py",
+        "pipeline/tracking/run.py",
+    ],
 )
 def test_what_makes_no_weights_changes_none(sources, apart):
     before = digests()

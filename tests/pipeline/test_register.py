@@ -15,9 +15,10 @@ from gan.errors import ConfigError, DataError
 from gan.files import read_json
 from pipeline import champion, register
 from pipeline.stage import Cell, find_recipe
+from pipeline.tracking import champions, live
 from pipeline.tracking import database as tracking
 from pipeline.tracking import models as registry
-from pipeline.tracking import publish
+from pipeline.tracking import run as tracked
 from pipeline.tracking.lineage import Settings, describe_run, run_params
 from tests.courses import write_course
 
@@ -140,12 +141,12 @@ def test_a_run_made_again_from_files_is_whole_and_stays_one(
     register.main(params, cell.key)
     register.main(params, cell.key)
     with tracking.mlflow_session() as client:
-        runs = client.search_runs([tracking.find_experiment(client, cell)])
+        runs = client.search_runs([tracked.find_experiment(client, cell)])
         assert len(runs) == 1
         run = runs[0]
         history = client.get_metric_history(run.info.run_id, "loss/critic")
         scores = client.get_metric_history(run.info.run_id, "results/fid_mnistnet_1k_test")
-        images = tracking.logged_image_steps(client, run.info.run_id)
+        images = tracked.logged_image_steps(client, run.info.run_id)
         files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     start = 1767225600000  # 2026-01-01T00:00:00Z, 20 steps in 10 s
     assert [(p.step, p.value, p.timestamp - start) for p in sorted(history, key=lambda p: p.step)] == [
@@ -176,7 +177,7 @@ def test_what_is_written_after_training_is_the_card_s_whatever_params_say_by_the
     register.main(edited, cell.key)
 
     with tracking.mlflow_session() as client:
-        (run,) = client.search_runs([tracking.find_experiment(client, cell)])
+        (run,) = client.search_runs([tracked.find_experiment(client, cell)])
         version = client.get_model_version("mnist_tiny-gan", "1")
     assert float(run.data.params["method.generator_optimizer.lr"]) == lr
     assert run.data.params == run_params(Settings.of_recipe(cell, params))
@@ -196,7 +197,7 @@ def test_a_card_of_format_1_is_published_without_what_it_does_not_know(
     (cell.model / "card.json").write_text(json.dumps(written))
     register.main(params, cell.key)
     with tracking.mlflow_session() as client:
-        (run,) = client.search_runs([tracking.find_experiment(client, cell)])
+        (run,) = client.search_runs([tracked.find_experiment(client, cell)])
     assert "profile" not in run.data.tags
     assert not {"train.log_points", "train.previews"} & run.data.params.keys()
     assert "Budget smoke, batches of" in run.data.tags["mlflow.note.content"]
@@ -206,7 +207,7 @@ def test_a_run_with_gaps_gets_the_missing_points_only(
     project: Path, params: Params, make_cell: MakeCell
 ) -> None:
     cell = make_cell()
-    run = tracking.Run.open(cell, params, data_digest="d" * 64, code_digest="c" * 64)
+    run = live.Run.open(cell, params, data_digest="d" * 64, code_digest="c" * 64)
     for step in range(1, 8):
         run.log_scalars(step, {"images_seen": step * 64, "loss/critic": 1 / step, "loss/generator": step})
     run.finish("KILLED")
@@ -257,19 +258,19 @@ def test_a_new_champion_takes_the_alias(project: Path, params: Params, make_cell
 
 def test_equal_scores_crown_the_first_key(project: Path, params: Params, make_cell: MakeCell) -> None:
     cells = [make_cell(OTHER), make_cell(GAN)]
-    assert publish.choose_champions(cells, params)["mnist_tiny"]["key"] == GAN
+    assert champions.choose_champions(cells, params)["mnist_tiny"]["key"] == GAN
 
 
 def test_with_a_validation_split_the_champion_is_chosen_on_it_by_the_last_step(
     params: Params, make_cell: MakeCell
 ) -> None:
     cells = [make_cell(GAN, fid=40.0, validation_fid=61.0), make_cell(OTHER, fid=50.0, validation_fid=60.0)]
-    chosen = publish.choose_champions(cells, params)["mnist_tiny"]
+    chosen = champions.choose_champions(cells, params)["mnist_tiny"]
     assert chosen["key"] == OTHER
     assert (chosen["metric"], chosen["value"]) == ("fid_mnistnet_1k_validation", 60.0)
 
     write_course(cells[0], [(10, 1.0), (20, 61.0)], "validation")  # its best step is not its last
-    assert publish.choose_champions(cells, params)["mnist_tiny"]["key"] == OTHER
+    assert champions.choose_champions(cells, params)["mnist_tiny"]["key"] == OTHER
 
 
 # ---- runs that diverged
@@ -286,7 +287,7 @@ def test_a_diverged_run_is_completed_and_registers_nothing(
     digest = read_json(cell.model / "card.json")["weights_sha256"]
     assert read_json(cell.registered) == {"status": "diverged", "model": None, "weights_sha256": digest}
     with tracking.mlflow_session() as client:
-        (run,) = client.search_runs([tracking.find_experiment(client, cell)])
+        (run,) = client.search_runs([tracked.find_experiment(client, cell)])
         losses = client.get_metric_history(run.info.run_id, "loss/critic")
     assert run.info.status == "FAILED"
     assert (run.data.tags["status"], run.data.tags["diverged_at"]) == ("diverged", "12")
@@ -301,7 +302,7 @@ def test_a_run_that_training_closed_as_diverged_stays_failed(
     project: Path, params: Params, make_cell: MakeCell
 ) -> None:
     cell = make_cell(diverged_at=12)
-    run = tracking.Run.open(cell, params, data_digest="d" * 64, code_digest="c" * 64)
+    run = live.Run.open(cell, params, data_digest="d" * 64, code_digest="c" * 64)
     run.log_scalars(1, {"images_seen": 64, "loss/critic": 1.0, "loss/generator": 1.0})
     run.complete(read_card(cell.model))
     cell.run.write_text(json.dumps(run.reference))
@@ -312,7 +313,7 @@ def test_a_run_that_training_closed_as_diverged_stays_failed(
     register.main(params, cell.key)
 
     with tracking.mlflow_session() as client:
-        (after,) = client.search_runs([tracking.find_experiment(client, cell)])
+        (after,) = client.search_runs([tracked.find_experiment(client, cell)])
     assert (after.info.run_id, after.info.status) == (run.run_id, "FAILED")
     assert after.info.end_time == before.info.end_time
 
@@ -346,7 +347,7 @@ def test_scores_that_decide_nothing_are_data_errors(
     cell = make_cell()
     cell.metrics.write_text(scores)
     with pytest.raises(DataError, match="dvc repro evaluate@mnist_tiny-gan-smoke-0"):
-        publish.choose_champions([cell], params)
+        champions.choose_champions([cell], params)
 
 
 @pytest.mark.parametrize("lost", ["mlartifacts", "generator.safetensors", "card.json", "cut off"])

@@ -16,6 +16,8 @@ from gan.config import Params
 from gan.errors import ConfigError
 from pipeline.stage import Cell, parse_cell
 from pipeline.tracking import database as tracking
+from pipeline.tracking import live
+from pipeline.tracking import run as tracked
 from pipeline.tracking.lineage import Settings, describe_run, git_tags, run_params, run_tags
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports
@@ -159,7 +161,7 @@ def test_outside_of_git_a_run_has_no_commit(checkout: Path, monkeypatch: pytest.
 
 
 def test_a_run_holds_what_was_logged(project: Path, cell: Cell, params: Params) -> None:
-    run = tracking.Run.open(cell, params, device="cpu", **DIGESTS)
+    run = live.Run.open(cell, params, device="cpu", **DIGESTS)
     assert run.run_id is not None
     for step in (1, 2, 3):
         run.log_scalars(step, {"loss/critic": step / 2, "images_seen": step * 64})
@@ -170,7 +172,7 @@ def test_a_run_holds_what_was_logged(project: Path, cell: Cell, params: Params) 
     found = tracking.connect().get_run(run.run_id)
     assert points(run.run_id, "loss/critic") == [(1, 0.5), (2, 1.0), (3, 1.5)]
     assert points(run.run_id, "progress/images_seen")[-1] == (4, 256.0)
-    assert tracking.logged_image_steps(tracking.connect(), run.run_id) == {2}
+    assert tracked.logged_image_steps(tracking.connect(), run.run_id) == {2}
     assert (found.info.status, found.info.run_name) == ("FINISHED", cell.key)
     assert found.data.metrics["results/seconds"] == 3.5
     assert found.data.params == run_params(Settings.of_recipe(cell, params))
@@ -184,13 +186,13 @@ def test_a_run_holds_what_was_logged(project: Path, cell: Cell, params: Params) 
 
 
 def test_a_resumed_run_goes_on_without_double_points(project: Path, cell: Cell, params: Params) -> None:
-    first = tracking.Run.open(cell, params, **DIGESTS)
+    first = live.Run.open(cell, params, **DIGESTS)
     for step in (1, 2, 3):
         first.log_scalars(step, {"loss/critic": step})
     first.log_image("samples", Image.new("L", (16, 16)), 2)
     first.finish("KILLED")
 
-    second = tracking.Run.open(cell, params, **DIGESTS, run_id=first.run_id)
+    second = live.Run.open(cell, params, **DIGESTS, run_id=first.run_id)
     assert second.run_id is not None
     for step in (2, 3, 4):  # from a checkpoint at step 1
         second.log_scalars(step, {"loss/critic": step})
@@ -205,15 +207,15 @@ def test_a_resumed_run_goes_on_without_double_points(project: Path, cell: Cell, 
 
 
 def test_a_run_that_the_database_lost_is_opened_anew(project: Path, cell: Cell, params: Params) -> None:
-    run = tracking.Run.open(cell, params, **DIGESTS, run_id="f" * 32)
+    run = live.Run.open(cell, params, **DIGESTS, run_id="f" * 32)
     run.finish()
     assert run.run_id not in (None, "f" * 32)
 
 
 def test_a_run_that_a_killed_process_left_open_is_closed(project: Path, cell: Cell, params: Params) -> None:
-    orphan = tracking.Run.open(cell, params, **DIGESTS)
+    orphan = live.Run.open(cell, params, **DIGESTS)
     assert orphan.run_id is not None
-    tracking.Run.open(cell, params, **DIGESTS).finish()
+    live.Run.open(cell, params, **DIGESTS).finish()
     assert tracking.connect().get_run(orphan.run_id).info.status == "KILLED"
     orphan.finish()
 
@@ -221,9 +223,9 @@ def test_a_run_that_a_killed_process_left_open_is_closed(project: Path, cell: Ce
 # ---- outages
 
 
-def use_run(cell: Cell, params: Params) -> tuple[tracking.Run, float]:
+def use_run(cell: Cell, params: Params) -> tuple[live.Run, float]:
     started = time.monotonic()
-    run = tracking.Run.open(cell, params, **DIGESTS)
+    run = live.Run.open(cell, params, **DIGESTS)
     for step in range(1, 500):
         run.log_scalars(step, {"loss/critic": 1.0, "loss/generator": 2.0, "images_seen": step})
     run.log_image("samples", Image.new("L", (8, 8)), 1)
@@ -271,13 +273,13 @@ def test_an_outage_during_training_ends_the_logging_only(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = tracking.Run.open(cell, params, **DIGESTS)
+    run = live.Run.open(cell, params, **DIGESTS)
 
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("disk I/O error")
 
-    monkeypatch.setattr(tracking, "log_points", fail)
-    monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(live, "log_points", fail)
+    monkeypatch.setattr(live, "FLUSH_SECONDS", 0.0)
     for step in range(1, 50):
         run.log_scalars(step, {"loss/critic": 1.0})
     run.finish()
@@ -309,7 +311,7 @@ def test_an_error_of_several_lines_keeps_its_reason(
 
 
 def test_a_warning_of_training_keeps_the_reason_too(capsys: pytest.CaptureFixture[str]) -> None:
-    with tracking.Run("gantry/x").guarded():
+    with live.Run("gantry/x").guarded():
         raise OSError("\nUpload failed:\ncard.json: no such file")
     assert "training goes on: Upload failed: card.json: no such file; " in capsys.readouterr().err
 

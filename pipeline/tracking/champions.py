@@ -1,4 +1,4 @@
-"""Owns what publishing means: a cell's run completed, its model registered, the best one crowned."""
+"""Owns the choice of champions: the best cell of a study on each data set, and the alias that names it."""
 
 from __future__ import annotations
 
@@ -6,45 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gan.card import read_card, read_weights
+from gan.card import read_card
 from gan.config import Params
 from gan.errors import DataError
-from gan.files import read_json
 from pipeline.scores.course import read_course
 from pipeline.stage import Cell
-from pipeline.tracking.lineage import Settings, describe_run
-from pipeline.tracking.models import Version, crown, find_version_of, publish
-from pipeline.tracking.restore import complete_run, ensure_run
+from pipeline.tracking.models import Version, find_version_of
+from pipeline.tracking.registration import crown, read_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-def publish_cell(client: MlflowClient, cell: Cell) -> Version | None:
-    """Complete a cell's run, or make it again, and register its model. Twice is as good as once.
-
-    All of it comes from the model's card and files, so params.yaml may have been edited since training.
-    A diverged run is completed too; it has no model that anyone should use, so None is registered.
-    Raises DataError before anything is written when the weights aren't those of the card.
-    """
-    card = read_card(cell.model)
-    read_weights(cell.model, card)
-    metrics = read_metrics(cell)
-    run_id = ensure_run(client, cell, card)
-    complete_run(client, run_id, cell, metrics)
-    if card.status == "diverged":
-        return None
-    return publish(client, cell, run_id, metrics, describe_run(cell, Settings.of_card(card)))
-
-
-def read_metrics(cell: Cell) -> dict[str, float]:
-    """Read a cell's scores. Raises DataError when there are none."""
-    try:
-        return {str(name): float(value) for name, value in read_json(cell.metrics).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{cell.metrics}: no scores ({error}); run 'dvc repro evaluate@{cell.key}'"
-        ) from error
 
 
 def choose_champions(cells: Sequence[Cell], params: Params) -> dict[str, dict[str, Any]]:

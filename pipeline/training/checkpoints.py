@@ -1,0 +1,56 @@
+"""Owns what a training needs to go on after an interruption: where it lies, what it holds, how it is read.
+
+Checkpoints lie outside of DVC's outs, which DVC deletes before a stage runs.
+"""
+
+import logging
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from torch import Tensor
+
+from gan import distributed
+from gan.checkpoint import load_latest, save_checkpoint
+from gan.training import TrainState
+from pipeline import environment
+from pipeline.tracking.database import checkout_root
+
+
+@dataclass
+class TrainingRecord:
+    """What a run leaves besides weights; it lives in the checkpoint, so that no resume loses a row."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    previews: dict[int, Tensor] = field(default_factory=dict)
+    finite: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # last finite weights, if to be kept
+    diverged_at: int | None = None
+    seconds: float = 0.0
+    snapshot_seconds: dict[int, float] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    run_id: str | None = None
+
+
+def checkpoint_root() -> Path:
+    """GANTRY_CHECKPOINT_DIR, or .ckpt in the main checkout.
+
+    The main checkout outlives the copies that DVC experiments run in.
+    """
+    root = checkout_root(Path.cwd()) or Path.cwd()
+    return environment.checkpoint_dir() or root / ".ckpt"
+
+
+def save(folder: Path, state: TrainState, record: TrainingRecord) -> None:
+    """Write a checkpoint of the state and the record, in place of the last but one."""
+    save_checkpoint(folder, {"state": state.state_dict(), "record": asdict(record)}, state.step)
+
+
+def resume(folder: Path, state: TrainState) -> TrainingRecord:
+    """Take over the newest checkpoint of this very run, if there is one; on any number of processes."""
+    saved = load_latest(folder)
+    if saved is None:
+        return TrainingRecord()
+    state.load_state_dict(saved["state"])
+    if distributed.rank() == 0:
+        logging.info("resuming at step %s of %s", state.step, state.steps)
+    return TrainingRecord(**saved["record"])

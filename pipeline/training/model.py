@@ -1,0 +1,69 @@
+"""Owns how a trained model is written: its weights, card, history and previews."""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+
+from gan.card import Card, write_card
+from gan.contract import Profile
+from gan.data.image_store import ImageStore
+from gan.files import write_bytes
+from gan.generator import SNAPSHOTS, save_generator
+from gan.sampling import image_grid
+from gan.training import TrainState, finish_average, has_finite_weights
+from pipeline.stage import Cell
+from pipeline.training.checkpoints import TrainingRecord
+
+
+def write_model(
+    cell: Cell,
+    state: TrainState,
+    record: TrainingRecord,
+    store: ImageStore,
+    code: str,
+    snapshots: Path,
+    profile: Profile,
+) -> Card:
+    """Write the folder of a trained model: weights, card, history, previews, snapshots along the run."""
+    shutil.rmtree(cell.model, ignore_errors=True)
+    finish_average(state)
+    if record.finite and not has_finite_weights(state):  # the statistics of finite weights may overflow
+        state.averaged.load_state_dict(record.finite["averaged"])
+    card = Card(
+        format=2,
+        key=cell.key,
+        dataset=cell.dataset,
+        variant=cell.variant,
+        kind=state.variant.kind,
+        image=list(store.image),
+        method=state.variant,  # type: ignore[arg-type]
+        steps=state.steps,
+        images_seen=state.images_seen,
+        seed=cell.seed,
+        profile=profile,
+        precision=state.params.precision,
+        num_threads=state.params.num_threads,
+        channels_last=state.params.channels_last,
+        ema_exponent=state.params.ema_exponent,
+        log_points=state.params.log_points,
+        previews=state.params.previews,
+        data_digest=store.digest,
+        code_digest=code,
+        status="finished" if record.diverged_at is None else "diverged",
+        diverged_at=record.diverged_at,
+        weights_sha256=save_generator(cell.model, state.averaged.state_dict(), "generator"),
+        raw_weights_sha256=save_generator(cell.model, state.gan.generator.state_dict(), "generator_raw"),
+    )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(record.history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(record.history)
+    write_bytes(cell.model / "history.csv", text.getvalue().encode())
+    for step, images in record.previews.items():
+        png = io.BytesIO()
+        image_grid(images).save(png, format="PNG")
+        write_bytes(cell.model / "previews" / f"{step:06d}.png", png.getvalue())
+    shutil.copytree(snapshots, cell.model / SNAPSHOTS)
+    write_card(cell.model, card)
+    return card
