@@ -10,7 +10,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,10 @@ from gan.metrics.features import FeatureStats, frechet_distance
 from gan.sampling import draw_noise, generate_images
 from gan.training import TrainState, finish_average, training_steps
 from pipeline.schedule.repro import ALLOCATOR
+from pipeline.stage import Dataset
 
 DATASET, SAMPLES = "mnist", 10_000
-STORE = Path("data/lmdb") / f"{DATASET}.lmdb"
-EVALUATOR, REFERENCE = Path("build/evaluators") / DATASET, Path("build/reference") / DATASET
+DATA = Dataset(DATASET)
 LEVEL = 250.0  # where DCGAN's course begins to flatten; its runs in reports/mnist end near 183
 LIMIT, EVERY = 150.0, 10.0  # seconds of training at most, and between scores
 LOOPS = {
@@ -45,8 +44,8 @@ class Judge:
     """Scores a generator as stage `evaluate` does."""
 
     def __init__(self) -> None:
-        self.extractor = load_extractor(EVALUATOR, read_params().datasets[DATASET].shape)
-        with np.load(REFERENCE / "features.npz") as archive:
+        self.extractor = load_extractor(DATA.evaluator, read_params().datasets[DATASET].shape)
+        with np.load(DATA.reference / "features.npz") as archive:
             self.real = FeatureStats.of(archive["features"])
 
     def distance(self, generator: nn.Module, state: TrainState) -> float:
@@ -66,7 +65,7 @@ def reach(loop: str, level: float, limit: float, every: float) -> Answer:
     batch = read_params().recipes[DATASET][variant].method.batch_size
     state = new_state(Case(DATASET, variant, 28, batch), "fp32" if loop == "fp32" else "plain")
     state.step = 0
-    batches = endless_batches(ImageStore(STORE, "train"), batch, seed=0)
+    batches = endless_batches(ImageStore(DATA.store, "train"), batch, seed=0)
     ours = loop == "fp32"
     steps = (training_steps if ours else plain.training_steps)(state, batches)
     judge, spent, before = Judge(), 0.0, (0.0, math.inf)
@@ -109,7 +108,7 @@ def measure_quality(quick: bool) -> Iterator[Record]:
             try:
                 found = contender.ask(level=LEVEL, limit=limits[0], every=limits[1])
             except RuntimeError as error:
-                if STORE.is_file() and REFERENCE.is_dir():
+                if DATA.store.is_file() and DATA.reference.is_dir():
                     raise
                 notes[name] = (
                     f"not measured: {error}; select {DATASET} and run 'dvc repro reference@{DATASET}'"

@@ -4,21 +4,18 @@
 method with all defaults.
 """
 
-from pathlib import Path
 from typing import Any
 
 from gan.config import Params
 from gan.files import write_json
-from pipeline.stage import run_stage
+from pipeline.stage import CODE, run_stage
 from pipeline.trace import STAGES, models_of, trace_stage, trace_training
-
-OUT = Path("build/code")
 
 
 def main(params: Params, _: str) -> None:
     """Write build/code/STAGE.json, and build/code/train-DATASET-VARIANT.json for every recipe."""
     for stage in STAGES:
-        write_json(OUT / f"{stage}.json", trace_stage(stage))
+        write_json(CODE / f"{stage}.json", trace_stage(stage))
     traced: dict[frozenset[type], dict[str, Any]] = {}
     for dataset, entries in params.recipes.items():
         for variant, recipe in entries.items():
@@ -26,7 +23,7 @@ def main(params: Params, _: str) -> None:
             if models not in traced:
                 traced[models] = trace_training(recipe.method)
             method = recipe.method.model_dump(mode="json", by_alias=True)
-            write_json(OUT / f"train-{dataset}-{variant}.json", {**traced[models], "method": method})
+            write_json(CODE / f"train-{dataset}-{variant}.json", {**traced[models], "method": method})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """Stage `contact`: one picture of a data set's images, as they are trained on."""
 
-from pathlib import Path
-
 import numpy as np
 
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.files import write_bytes
 from pipeline.drawing.pictures import drawn, encode_png, enlarge, lay_out
-from pipeline.stage import check_dataset, run_stage
+from pipeline.stage import find_dataset, run_stage
 
 COLUMNS, ROWS = 16, 8
 SMALL = 40  # images up to this side are shown at twice their size
@@ -16,9 +14,8 @@ SMALL = 40  # images up to this side are shown at twice their size
 
 def main(params: Params, argument: str) -> None:
     """Write build/contact/DATASET.png from the split `train`."""
-    name = check_dataset(argument, params)
-    store = ImageStore(Path("data/lmdb") / f"{name}.lmdb", "train")
-    write_bytes(Path("build/contact") / f"{name}.png", contact_sheet(store))
+    dataset = find_dataset(argument, params)
+    write_bytes(dataset.contact, contact_sheet(ImageStore(dataset.store, "train")))
 
 
 def contact_sheet(store: ImageStore, count: int = COLUMNS * ROWS) -> bytes:

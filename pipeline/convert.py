@@ -1,7 +1,6 @@
 """Stage `convert`: raw files of a data set -> one store of uniform records, equal bytes for equal files."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -11,21 +10,20 @@ from gan.config import Params
 from gan.data.convert import convert
 from gan.data.image_store import write_store
 from pipeline import environment
-from pipeline.stage import check_dataset, run_stage
+from pipeline.stage import find_dataset, run_stage
 
 Item = TypeVar("Item")
 
 
 def main(params: Params, argument: str) -> None:
     """Convert data/raw/DATASET to data/lmdb/DATASET.lmdb and its manifest DATASET.json."""
-    name = check_dataset(argument, params)
-    with convert(
-        Path("data/raw") / name, params.datasets[name].plan, processes=environment.processes()
-    ) as conversion:
+    dataset = find_dataset(argument, params)
+    plan = params.datasets[dataset.name].plan
+    with convert(dataset.raw, plan, processes=environment.processes()) as conversion:
         count = max(end for _, end in conversion.splits.values())
         write_store(
-            Path("data/lmdb") / f"{name}.lmdb",
-            _shown(conversion.records, count, name),
+            dataset.store,
+            _shown(conversion.records, count, dataset.name),
             image=conversion.image,
             splits=conversion.splits,
             recipe=conversion.recipe,

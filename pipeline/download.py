@@ -1,7 +1,5 @@
 """Stage `download`: the files of a data set, from its manifest entry to data/raw/DATASET, verified."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,16 +14,13 @@ from rich.progress import (
 from gan.config import Params
 from gan.data.download import fetch, find_entry, read_manifest
 from pipeline import environment
-from pipeline.stage import check_dataset, run_stage
-
-MANIFEST = Path("data/manifest.yaml")
+from pipeline.stage import MANIFEST, find_dataset, run_stage
 
 
 def main(params: Params, argument: str) -> None:
     """Fetch each file of a data set. GANTRY_MIRROR names a source that comes before the others."""
-    name = check_dataset(argument, params)
-    entry = find_entry(read_manifest(MANIFEST), name, MANIFEST)
-    folder = Path("data/raw") / name
+    dataset = find_dataset(argument, params)
+    entry = find_entry(read_manifest(MANIFEST), dataset.name, MANIFEST)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as progress:
         for file in entry.files:
@@ -36,9 +31,9 @@ def main(params: Params, argument: str) -> None:
 
             path = fetch(
                 file,
-                folder,
+                dataset.raw,
                 mirror=environment.mirror(),
-                mirror_folder=entry.folder or name,
+                mirror_folder=entry.folder or dataset.name,
                 report=show,
             )
             size = path.stat().st_size  # a mirror may have recompressed it

@@ -31,26 +31,25 @@ from gan.extractors.mnistnet import (
 )
 from gan.files import write_bytes, write_json
 from pipeline import environment
-from pipeline.stage import check_dataset, run_stage
+from pipeline.stage import MANIFEST, Dataset, find_dataset, run_stage
 
-MANIFEST = Path("data/manifest.yaml")
 MOST_PICTURES = 60_000  # 740 MB of 64 pixels
 _PORTION = 4096  # stacks at a time
 
 
-def main(params: Params, dataset: str) -> None:
+def main(params: Params, argument: str) -> None:
     """Train on the whole training split, in one thread, and measure on the test split; or fetch weights."""
-    path = Path("data/lmdb") / f"{check_dataset(dataset, params)}.lmdb"
-    train = ImageStore(path, "train")
-    split = params.datasets[dataset].split
+    dataset = find_dataset(argument, params)
+    train = ImageStore(dataset.store, "train")
+    split = params.datasets[dataset.name].split
     name = extractor_name(train.image, split=split, pictures=params.evaluator.pictures)
-    folder = Path("build/evaluators") / dataset
+    folder = dataset.evaluator
     if name == Digits.name:
-        card = _train_mnistnet(params.evaluator, train, ImageStore(path, "test"), folder)
+        card = _train_mnistnet(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
     elif name == Points.name:
-        card = _name_points(ImageStore(path, "test"))
+        card = _name_points(ImageStore(dataset.store, "test"))
     elif name == Attributes.name:
-        card = _train_attributes(params.evaluator, train, ImageStore(path, "test"), folder)
+        card = _train_attributes(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
     else:
         card = _fetch_inception(folder)
     write_json(folder / "card.json", {"name": name, **card, "data_digest": train.digest})
@@ -125,7 +124,7 @@ def _fetch_inception(folder: Path) -> dict[str, Any]:
     """Bring the published weights by way of data/raw/inception, where a file of one's own may lie."""
     name = Inception.name
     (file,) = find_entry(read_manifest(MANIFEST), name, MANIFEST).files
-    weights = fetch(file, Path("data/raw") / name, mirror=environment.mirror())
+    weights = fetch(file, Dataset(name).raw, mirror=environment.mirror())
     write_bytes(folder / "weights.pth", weights.read_bytes())
     # It was trained on none of these images, so that no share of them is named rightly.
     return {"sha256": file.sha256, "accuracy": None, "features": Inception.size, "classes": 1008}

@@ -9,7 +9,6 @@ searched in for copies.
 
 import io
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,31 +22,31 @@ from gan.files import write_bytes, write_json
 from gan.metrics.features import Reference, score
 from gan.metrics.modes import uniform_modes
 from gan.metrics.pixels import score_images
-from pipeline.stage import check_dataset, run_stage
+from pipeline.stage import find_dataset, run_stage
 
 REFERENCE_SEED, FLOOR_SEED, CEILING_SEED, TRAIN_SEED = 1, 0, 0, 2
 MOST_TRAINING_IMAGES = 60_000  # 31 MB of 128 features each
 
 
-def main(params: Params, dataset: str) -> None:
+def main(params: Params, name: str) -> None:
     """Extract the reference's features; score as many training images and as much noise against it."""
-    path = Path("data/lmdb") / f"{check_dataset(dataset, params)}.lmdb"
-    n, split = params.samples[dataset], params.evaluate.reference
-    store, train = ImageStore(path, split), ImageStore(path, "train")
-    extractor = load_extractor(Path("build/evaluators") / dataset, store.image)
+    dataset = find_dataset(name, params)
+    n, split = params.samples[name], params.evaluate.reference
+    store, train = ImageStore(dataset.store, split), ImageStore(dataset.store, "train")
+    extractor = load_extractor(dataset.evaluator, store.image)
 
-    chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, dataset, f"its split {split}")
+    chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, name, f"its split {split}")
     found = extractor.extract(store.read(chosen))
     known = np.arange(len(train))
     if len(known) > MOST_TRAINING_IMAGES:
-        known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, dataset, "its training split")
+        known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, name, "its training split")
     train_features = np.concatenate(
         [extractor.extract(train.read(part)).features for part in _portions(known)]
     )
     # Real images that the reference holds already would be at no distance from it.
     own = chosen if split == "train" else np.empty(0, np.int64)
     others = np.setdiff1d(np.arange(len(train)), own)
-    drawn = _draw(others, n, FLOOR_SEED, dataset, "its training split beside the reference")
+    drawn = _draw(others, n, FLOOR_SEED, name, "its training split beside the reference")
     unseen = train_features[~np.isin(known, own)]
     reference = replace(Reference.of(*found, unseen), train=train_features)
     beside = replace(reference, train=train_features[~np.isin(known, drawn)])
@@ -64,9 +63,8 @@ def main(params: Params, dataset: str) -> None:
         "floor": floor,
         "ceiling": _scores(extractor, noise, reference),
     }
-    target = Path("build/reference") / dataset
-    write_bytes(target / "features.npz", _packed(reference))
-    write_json(target / "card.json", card)
+    write_bytes(dataset.reference / "features.npz", _packed(reference))
+    write_json(dataset.reference / "card.json", card)
 
 
 def _uniform(n: int, probabilities: NDArray[np.float32] | None) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Owns what every stage shares: where a cell's files lie, params.yaml, and how a stage ends.
+"""Owns what every stage shares: where files of data sets and cells lie, params.yaml, how a stage ends.
 
 A stage is run as `python -m pipeline.NAME ARGUMENT`, by DVC or by hand, in the project's root.
 """
@@ -9,6 +9,7 @@ import errno
 import io
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,43 @@ if TYPE_CHECKING:
     from gan.config import Params, Recipe
 
 PARAMS = Path("params.yaml")
+MANIFEST = Path("data/manifest.yaml")  # where the files of each data set come from
+OWN = Path("data/own")  # pictures that `gantry import` brought
+CODE = Path("build/code")
 REPORTS = Path("build/reports")
 PUBLISHED = Path("reports")  # committed; nothing but `make publish` writes there
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of one name, and what is made of them once for all cells."""
+
+    name: str
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the files as they are published."""
+        return Path("data/raw") / self.name
+
+    @property
+    def store(self) -> Path:
+        """Converted images."""
+        return Path("data/lmdb") / f"{self.name}.lmdb"
+
+    @property
+    def contact(self) -> Path:
+        """A look at the images that are trained on."""
+        return Path("build/contact") / f"{self.name}.png"
+
+    @property
+    def evaluator(self) -> Path:
+        """Folder of the network that scores the images."""
+        return Path("build/evaluators") / self.name
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the reference's features, floors and ceilings."""
+        return Path("build/reference") / self.name
 
 
 @dataclass(frozen=True)
@@ -45,13 +81,13 @@ class Cell:
 
     @property
     def store(self) -> Path:
-        """Converted images."""
-        return Path("data/lmdb") / f"{self.dataset}.lmdb"
+        """Converted images of its data set."""
+        return Dataset(self.dataset).store
 
     @property
     def code(self) -> Path:
         """Digest of the code that this entry trains with, and its method with all defaults."""
-        return Path("build/code") / f"train-{self.dataset}-{self.variant}.json"
+        return CODE / f"train-{self.dataset}-{self.variant}.json"
 
     @property
     def model(self) -> Path:
@@ -101,18 +137,18 @@ class Cell:
 
     @property
     def contact(self) -> Path:
-        """A look at the images that are trained on."""
-        return Path("build/contact") / f"{self.dataset}.png"
+        """Contact sheet of its data set."""
+        return Dataset(self.dataset).contact
 
     @property
     def evaluator(self) -> Path:
-        """Folder of the trained scoring network."""
-        return Path("build/evaluators") / self.dataset
+        """Folder of its data set's evaluator."""
+        return Dataset(self.dataset).evaluator
 
     @property
     def reference(self) -> Path:
-        """Folder of the reference's features, floors and ceilings."""
-        return Path("build/reference") / self.dataset
+        """Folder of its data set's reference."""
+        return Dataset(self.dataset).reference
 
 
 def read_params() -> Params:
@@ -149,11 +185,11 @@ def find_recipe(cell: Cell, params: Params) -> Recipe:
     return recipe
 
 
-def check_dataset(name: str, params: Params) -> str:
-    """Return the name of a configured data set. Raises ConfigError naming those there are."""
+def find_dataset(name: str, params: Params) -> Dataset:
+    """Look up a configured data set. Raises ConfigError naming those there are."""
     if name not in params.datasets:
         raise ConfigError(f"no data set {name!r}; there are {', '.join(params.datasets)}")
-    return name
+    return Dataset(name)
 
 
 def selected_cells(params: Params) -> list[Cell]:
@@ -205,11 +241,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT-BUDGET-SEED") -> NoReturn:
-    """Run a stage's main with checked parameters and its one argument, and exit.
-
-    Errors of the user or the world become one line each on stderr and an exit code; our own faults
-    keep their traceback. `--debug` shows the traceback of either.
-    """
+    """Run a stage's main with checked parameters and its one argument, and exit; see `report_error`."""
     replace_unencodable()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -221,10 +253,8 @@ def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT
         raise SystemExit(2)
     try:
         main(read_params(), arguments[0] if arguments else "")
-    except (GanError, OSError) as error:
-        if "--debug" in sys.argv:
-            raise
-        raise SystemExit(report_error(error)) from error
+    except Exception as error:
+        raise SystemExit(report_error(error, debug="--debug" in sys.argv)) from error
     raise SystemExit(0)
 
 
@@ -237,8 +267,15 @@ def replace_unencodable() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def report_error(error: GanError | OSError) -> int:
-    """Print an error as one line per fault and return its exit code."""
+def report_error(error: Exception, *, debug: bool = False) -> int:
+    """Print an error and return its exit code.
+
+    Errors of the user or the world are one line per fault; our own faults, and with `debug` all errors, are
+    printed with their traceback.
+    """
+    if debug or not isinstance(error, (GanError, OSError)):
+        traceback.print_exception(error)
+        return exit_code(error)
     for line in str(error).splitlines() or [type(error).__name__]:
         print(f"error: {line}", file=sys.stderr)
     return exit_code(error)

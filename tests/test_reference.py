@@ -10,7 +10,7 @@ import pytest
 
 from gan import errors
 from pipeline import environment, stage
-from pipeline.stage import Cell
+from pipeline.stage import Cell, Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
@@ -84,9 +84,14 @@ def test_every_error_is_on_the_page_with_its_code():
         assert f"| `gan.errors.{error.__name__}` | {error.exit_code} |" in PAGE
 
 
-def test_every_path_of_a_cell_is_on_the_page():
+def test_every_path_of_a_cell_and_a_data_set_is_on_the_page():
     cell = Cell("DATASET", "VARIANT", "BUDGET", 0)
-    paths = [getattr(cell, name) for name, value in vars(Cell).items() if isinstance(value, property)]
+    paths = [
+        getattr(owner, name)
+        for owner in (cell, Dataset("DATASET"))
+        for name, value in vars(type(owner)).items()
+        if isinstance(value, property)
+    ]
     for path in (path for path in paths if isinstance(path, Path)):
         named = str(path).replace(cell.key, "KEY")
         assert f"`{named}`" in PAGE or f"`{named}/" in PAGE, f"{named} is missing"

@@ -24,7 +24,7 @@ from gan.files import read_json
 from pipeline.claims.evidence import Evidence, scores_along
 from pipeline.claims.kinds import MODELS, Course, Finding, RisesThenFalls, Source, Test, Verdict, combined
 from pipeline.claims.vocabulary import history_scalars, score_names, snapshot_score_names
-from pipeline.stage import Cell, check_dataset, find_recipe
+from pipeline.stage import Cell, find_dataset, find_recipe
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 # Of an image in one update, where nothing like it was trained; measured: 1.9 to 6.5e-4, and 0.5 to 8e-5 of
@@ -109,7 +109,7 @@ def check_names(claim: Claim, params: Params) -> None:
     """Check data set, entries, budget, scores and curves of a claim. Raises ConfigError for a fault."""
     if claim.cells is None:
         return
-    check_dataset(claim.cells.dataset, params)
+    find_dataset(claim.cells.dataset, params)
     for cell in claim.runs:
         find_recipe(cell, params)
     for test in claim.tests or ():

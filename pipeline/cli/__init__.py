@@ -20,6 +20,7 @@ from gan import __version__
 from gan.errors import ConfigError, GanError
 from gan.files import replaced_atomically, write_bytes
 from pipeline.stage import (
+    MANIFEST,
     PARAMS,
     Cell,
     read_params,
@@ -195,7 +196,6 @@ def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, lice
     train, validation and test are splits, else every tenth picture is test. The pictures are brought to
     data/own/NAME, and NAME into data/manifest.yaml and params.yaml.
     """
-    from pipeline.cli.data import MANIFEST
     from pipeline.cli.import_ import import_data, parse_crop
 
     plan = import_data(

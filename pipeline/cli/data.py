@@ -17,9 +17,8 @@ from gan.data.download import DatasetEntry, read_manifest
 from gan.data.image_store import NO_LABEL, SPLITS, ImageStore, manifest_path
 from gan.data.image_store import read_manifest as read_store
 from gan.errors import ConfigError, DataError
-from pipeline.stage import PARAMS, check_dataset, read_params
+from pipeline.stage import MANIFEST, PARAMS, Dataset, find_dataset, read_params
 
-MANIFEST = Path("data/manifest.yaml")
 AT_A_TIME = 256  # images read in one transaction
 
 
@@ -36,7 +35,7 @@ def check_samples(params: Params) -> None:
     """
     faults, reference = [], params.evaluate.reference
     for dataset in params.select.datasets:
-        store = Path("data/lmdb") / f"{dataset}.lmdb"
+        store = Dataset(dataset).store
         if not manifest_path(store).is_file():
             continue
         splits, wanted = read_store(store).splits, params.samples[dataset]
@@ -74,7 +73,7 @@ def _describe(name: str, params: Params, entry: DatasetEntry | None) -> dict[str
         found["count"] = sum(STACKED.values())
     if dataset.split == "stacked_every_fifth":
         found["count"] *= STACKS_PER_DIGIT
-    path = Path("data/lmdb") / f"{name}.lmdb"
+    path = Dataset(name).store
     try:
         store = read_store(path)
         is_whole = path.is_file() and path.stat().st_size == store.bytes
@@ -99,7 +98,7 @@ def _missing_files(name: str, entry: DatasetEntry | None) -> tuple[list[str], in
     missing = []
     left = 0
     for file in entry.files if entry else ():
-        path = Path("data/raw") / name / file.name
+        path = Dataset(name).raw / file.name
         partial = path.with_name(f".{file.name}.part")
         if partial.is_file():
             missing.append(f"{file.name} ({partial.stat().st_size:,} of {file.bytes:,} bytes are there)")
@@ -128,7 +127,7 @@ def data_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def open_store(name: str, split: str) -> ImageStore:
     """Open a split of a data set. Raises ConfigError for an unknown one, DataError where it isn't there."""
-    return ImageStore(Path("data/lmdb") / f"{check_dataset(name, read_params())}.lmdb", split)
+    return ImageStore(find_dataset(name, read_params()).store, split)
 
 
 def export_images(store: ImageStore, folder: Path, total: int) -> None:

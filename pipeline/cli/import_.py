@@ -29,16 +29,9 @@ from gan.data.pixels import CropName
 from gan.data.sources import IMPORT_LIMITS, SUFFIXES, Layout
 from gan.errors import ConfigError, DataError
 from gan.files import sha256_of, write_bytes
+from pipeline.stage import OWN
 
-OWN = Path("data/own")
-EARLIEST = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # every member has the date that zip begins with: equal pictures, equal bytes
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # where zip begins: the date of every member, for equal bytes
 
 
 class Brought(NamedTuple):

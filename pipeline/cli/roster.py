@@ -8,7 +8,7 @@ from typing import Any
 from gan.config import Params, Recipe
 from gan.contract import ImageShape
 from gan.errors import ConfigError
-from pipeline.stage import check_dataset
+from pipeline.stage import find_dataset
 
 # Entries beside the roster's: the paper's numbers, an ancestor's, and experiments as they were coded.
 EXTRA = ("_paper", "_seed", "_as_coded")
@@ -35,7 +35,7 @@ def choose_dataset(params: Params, dataset: str | None, image: ImageShape | None
     if dataset is None and image is not None:
         fitting = [name for name in params.recipes if _has_shape(params, name, image)]
         dataset = fitting[0] if fitting else None
-    name = check_dataset(dataset or params.select.datasets[0], params)
+    name = find_dataset(dataset or params.select.datasets[0], params).name
     if name not in params.recipes:
         raise ConfigError(f"{name} has no recipes; data sets with recipes are {', '.join(params.recipes)}")
     return name

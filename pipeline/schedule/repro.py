@@ -25,6 +25,9 @@ from gan.errors import ConfigError
 from gan.files import write_bytes
 from pipeline import environment
 from pipeline.stage import (
+    MANIFEST,
+    OWN,
+    PARAMS,
     Cell,
     read_params,
     replace_unencodable,
@@ -38,7 +41,7 @@ SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "referen
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
 LOGS = Path("build/logs")
 # What stages read and don't write, and the rest of what `dvc status` would look at, but for the report.
-SOURCES = ["dvc.yaml", "params.yaml", "data/manifest.yaml", "data/own", "gan", "pipeline"]
+SOURCES = ["dvc.yaml", str(PARAMS), str(MANIFEST), str(OWN), "gan", "pipeline"]
 PRODUCTS = ["dvc.lock", "data", "models", "build"]
 UP_TO_DATE = Path("build/up-to-date")
 STDERR = 2  # file descriptor: what the stages say is no answer, which may be JSON

@@ -1,6 +1,8 @@
 """What every stage shares: cell keys, and how errors end."""
 
+import ast
 import errno
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from gan.config import load_params
 from gan.errors import CheckpointError, ConfigError, DataError, TrainingDiverged
-from pipeline.stage import Cell, exit_code, parse_cell, selected_cells
+from pipeline.stage import Cell, Dataset, exit_code, parse_cell, selected_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -35,6 +37,29 @@ def test_a_key_and_its_cell_are_each_others_inverse():
 def test_a_wrong_key_says_what_there_is_instead(key, expected):
     with pytest.raises(ConfigError, match=expected):
         parse_cell(key, PARAMS)
+
+
+def test_no_other_module_spells_a_path_of_a_data_set_or_a_cell():
+    for cls in (Dataset, Cell):
+        assert [name for name, value in vars(cls).items() if isinstance(value, property)]
+    paths = [path for package in ("gan", "pipeline") for path in (ROOT / package).rglob("*.py")]
+    spelled = re.compile(r"(data|models|reports)(/[\w./-]*)?|build/(?!logs|smoke|up-to-date)[\w./-]+")
+    for path in (path for path in paths if path != ROOT / "pipeline/stage.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_path = isinstance(call, ast.Call) and ast.unparse(call.func) == "Path"
+            for node in ast.walk(call) if is_path else ():
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    named = spelled.fullmatch(node.value)
+                    assert not named, f"{path.relative_to(ROOT)}: {node.value}; Cell or Dataset has its paths"
+
+
+def test_an_unexpected_fault_ends_with_70_and_its_traceback():
+    program = "from pipeline.stage import run_stage; run_stage(lambda params, argument: 1 // 0, '')"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 70
+    assert answer.stderr.startswith("Traceback") and "ZeroDivisionError" in answer.stderr
 
 
 def test_the_selection_is_the_full_product_in_its_own_order():
