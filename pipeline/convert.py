@@ -10,14 +10,19 @@ from gan.config import Params
 from gan.data.convert import convert
 from gan.data.image_store import write_store
 from pipeline import environment
+from pipeline.raw_files import fetch_raw_files
 from pipeline.stage import find_dataset, run_stage
 
 Item = TypeVar("Item")
 
 
 def main(params: Params, argument: str) -> None:
-    """Convert data/raw/DATASET to data/lmdb/DATASET.lmdb and its manifest DATASET.json."""
+    """Convert data/raw/DATASET to data/lmdb/DATASET.lmdb and its manifest DATASET.json.
+
+    Raw files that are gone, such as after `dvc pull`, are fetched again.
+    """
     dataset = find_dataset(argument, params)
+    fetch_raw_files(dataset)
     plan = params.datasets[dataset.name].plan
     with convert(dataset.raw, plan, processes=environment.processes()) as conversion:
         count = max(end for _, end in conversion.splits.values())

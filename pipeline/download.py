@@ -1,43 +1,20 @@
-"""Stage `download`: the files of a data set, from its manifest entry to data/raw/DATASET, verified."""
+"""Stage `download`: the files of a data set, from its manifest entry to data/raw/DATASET, verified.
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+What other stages depend on is data/raw/DATASET.json, which names the files. DVC keeps that, and not
+the files: they may have 43 GB, and whoever pulls the converted images doesn't need them.
+"""
 
 from gan.config import Params
-from gan.data.download import fetch, find_entry, read_manifest
-from pipeline import environment
-from pipeline.stage import MANIFEST, find_dataset, run_stage
+from gan.files import write_json
+from pipeline.raw_files import fetch_raw_files
+from pipeline.stage import find_dataset, run_stage
 
 
 def main(params: Params, argument: str) -> None:
-    """Fetch each file of a data set. GANTRY_MIRROR names a source that comes before the others."""
+    """Fetch each file, and write down the SHA-256 of each as first published."""
     dataset = find_dataset(argument, params)
-    entry = find_entry(read_manifest(MANIFEST), dataset.name, MANIFEST)
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as progress:
-        for file in entry.files:
-            task = progress.add_task(file.name, total=file.bytes)
-
-            def show(received: int, task: TaskID = task) -> None:
-                progress.update(task, completed=received)
-
-            path = fetch(
-                file,
-                dataset.raw,
-                mirror=environment.mirror(),
-                mirror_folder=entry.folder or dataset.name,
-                report=show,
-            )
-            size = path.stat().st_size  # a mirror may have recompressed it
-            progress.update(task, total=size, completed=size)
+    files = fetch_raw_files(dataset)
+    write_json(dataset.raw_names, {file.name: file.sha256 for file in files})
 
 
 if __name__ == "__main__":

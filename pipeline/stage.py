@@ -40,6 +40,11 @@ class Dataset:
         return Path("data/raw") / self.name
 
     @property
+    def raw_names(self) -> Path:
+        """Names and digests of those files, which stands for them wherever they are gone."""
+        return Path("data/raw") / f"{self.name}.json"
+
+    @property
     def store(self) -> Path:
         """Converted images."""
         return Path("data/lmdb") / f"{self.name}.lmdb"

@@ -38,8 +38,8 @@ ROSTERS = frozenset({"gan", "gan.networks", "gan.variants"})
 # Reads every parameter, so that it imports what each of them shapes: digested, and not followed.
 LEAVES = frozenset({"gan.config"})
 # What reads parameters and writes cards can't change weights otherwise than by the method, which stands
-# beside the digest; an error's class can't at all.
-NOT_TRAINED_WITH = ROSTERS | {"gan.card", "gan.config", "gan.errors"}
+# beside the digest; an error's class, or what ends a run early, can't at all.
+NOT_TRAINED_WITH = ROSTERS | {"gan.card", "gan.config", "gan.errors", "pipeline.training.interruption"}
 # Where the code that can change weights lies. The rest of `pipeline` asks for a training, shows or logs it.
 TRAINED_WITH = ("gan", "pipeline.training")
 HERE = Path()

@@ -17,10 +17,10 @@ from gan.files import exclusive_lock, read_json, write_json
 from gan.generator import SNAPSHOTS
 from gan.training import new_train_state
 from pipeline import environment
-from pipeline.interruption import stopped_by_signals
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
 from pipeline.tracking.live import Run, watched
 from pipeline.training.checkpoints import checkpoint_root, resume
+from pipeline.training.interruption import stopped_by_signals
 from pipeline.training.loop import train
 from pipeline.training.machine import prepare_torch, timings
 from pipeline.training.model import write_model

@@ -23,7 +23,7 @@ LAYERS = [
     ("gan.extractors",),
     ("gan.training", "gan.checkpoint"),
     ("gan.config",),
-    ("pipeline.environment", "pipeline.trace", "pipeline.interruption"),
+    ("pipeline.environment", "pipeline.trace", "pipeline.training.interruption"),
     ("pipeline.stage",),
     ("pipeline.study",),
     ("pipeline.scores",),

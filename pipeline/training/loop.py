@@ -26,9 +26,9 @@ from gan.training import (
     spread,
     training_steps,
 )
-from pipeline.interruption import Stop
 from pipeline.stage import Cell
 from pipeline.training.checkpoints import TrainingRecord, save
+from pipeline.training.interruption import Stop
 
 if TYPE_CHECKING:
     from PIL.Image import Image

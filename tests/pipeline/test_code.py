@@ -245,7 +245,7 @@ def test_whatever_steps_a_training_is_in_its_digest():
     [
         "gan/metrics/features.py",
         "gan/config.py",
-        "pipeline/interruption.py",
+        "pipeline/training/interruption.py",
         "pipeline/stage.py",
         "pipeline/tracking/database.py",
         "pipeline/tracking/live.py",

@@ -8,7 +8,7 @@ import pytest
 from gan.config import DatasetParams, load_params
 from gan.data.digits import SPLIT_RULES
 from gan.data.image_store import ImageStore
-from gan.errors import ConfigError, DataError
+from gan.errors import ConfigError
 from gan.files import read_json
 from pipeline.convert import main
 
@@ -20,6 +20,7 @@ def project(tmp_path, monkeypatch):
     """A folder with the project's params and the embedded digits as raw files, as working directory."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shutil.copytree(ROOT / "data/mnist_tiny", tmp_path / "data/raw/mnist_tiny")
+    shutil.copy(ROOT / "data/manifest.yaml", tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -47,10 +48,17 @@ def test_the_digest_of_the_embedded_digits_is_the_same_everywhere(project):
     assert (manifest["count"], manifest["splits"]) == (5000, {"train": [0, 4000], "test": [4000, 5000]})
 
 
-def test_without_raw_files_the_message_says_what_to_run(project):
+def test_raw_files_that_are_gone_are_fetched_again(project):
+    shutil.move("data/raw/mnist_tiny", "data/mnist_tiny")
+    main(load_params(Path("params.yaml")), "mnist_tiny")
+
+    assert read_json(Path("data/lmdb/mnist_tiny.json"))["count"] == 5000
+
+
+def test_without_raw_files_and_without_a_source_the_message_says_where_to_put_them(project):
     shutil.rmtree("data/raw")
 
-    with pytest.raises(DataError, match="run 'dvc repro -f download@mnist_tiny'"):
+    with pytest.raises(ConnectionError, match="put images-idx3-ubyte.gz into data/raw/mnist_tiny/"):
         main(load_params(Path("params.yaml")), "mnist_tiny")
     assert not Path("data/lmdb").exists()
 

@@ -5,7 +5,7 @@ import pytest
 
 from gan.config import load_params
 from gan.errors import ConfigError
-from gan.files import sha256_of
+from gan.files import read_json, sha256_of
 from pipeline.download import main
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,8 @@ def test_the_embedded_digits_come_without_network_and_twice_is_as_once(project):
             "images-idx3-ubyte.gz",
             "labels-idx1-ubyte.gz",
         ]
+        names = read_json(project / "data/raw/mnist_tiny.json")
+        assert names == {path.name: sha256_of(path) for path in raw.iterdir()}
         for path in raw.iterdir():
             assert sha256_of(path) == sha256_of(ROOT / "data/mnist_tiny" / path.name)
 
