@@ -1,7 +1,6 @@
 """Stage `train`: one cell from noise to weights, resumed by itself after any interruption.
 
-Everything written here is a function of parameters, data, code and seed, but for build/training (how long
-it took) and build/runs (the MLflow run).
+All but build/training (how long it took) and build/runs is a function of parameters, data, code and seed.
 """
 
 import logging
@@ -37,15 +36,15 @@ def main(params: Params, key: str) -> None:
 
 def train_cell(params: Params, cell: Cell) -> None:
     """Train a cell from where its last checkpoint is, and write what it leaves."""
-    recipe, checkpoint_seconds = find_recipe(cell, params), environment.checkpoint_seconds()
+    recipe = find_recipe(cell, params)
+    checkpoints, checkpoint_seconds = checkpoint_root(), environment.checkpoint_seconds()
     store, code = ImageStore(cell.store, "train"), read_json(cell.code)["digest"]
     steps = recipe.steps[cell.budget]  # type: ignore[index]
     method, settings = (part.model_dump(mode="json", by_alias=True) for part in (recipe.method, params.train))
-    folder = checkpoint_root() / fingerprint(
+    folder = checkpoints / fingerprint(
         method=method, steps=steps, train=settings, data=store.digest, code=code, seed=cell.seed
     )
-    device = prepare_torch(params.train)
-    leads = distributed.rank() == 0
+    device, leads = prepare_torch(params.train), distributed.rank() == 0
     lock = exclusive_lock(folder.with_suffix(".lock")) if leads else nullcontext()
     with lock, stopped_by_signals() as stop:
         state = new_train_state(

@@ -65,6 +65,12 @@ LIGHT = (
     "pipeline.scores.protocol",
     "pipeline.scores.compare",
     "pipeline.cli.data",
+    "pipeline.cli.datasets",
+    "pipeline.cli.import_",
+    "pipeline.cli.models",
+    "pipeline.cli.output",
+    "pipeline.cli.roster",
+    "pipeline.cli.sync",
     "pipeline.tracking.champions",
     "pipeline.tracking.database",
     "pipeline.tracking.live",
@@ -72,7 +78,7 @@ LIGHT = (
     "pipeline.tracking.registration",
     "pipeline.tracking.restore",
     "pipeline.tracking.run",
-    "pipeline.cli",
+    "pipeline.cli.__init__",
 )
 HEAVY = {"torch", "torchvision", "mlflow"}
 

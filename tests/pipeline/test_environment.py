@@ -122,7 +122,7 @@ def test_an_encoding_that_lacks_characters_is_no_traceback(checkout, encoding):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_json_loses_no_character_in_any_encoding(encoding):
-    code = "from pipeline.cli import _print_json; _print_json({'licence': 'caf\\xe9 \\u2013'})"
+    code = "from pipeline.cli.output import print_json; print_json({'licence': 'caf\\xe9 \\u2013'})"
     printed = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -365,3 +365,13 @@ def test_every_command_has_help(checkout: Path) -> None:
         assert name in listed
         assert gantry(name, "--help").exit_code == 0
         assert command.help
+
+
+def test_a_fault_of_our_own_ends_with_70_and_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise KeyError("a name that we misspelt")
+
+    monkeypatch.setattr("pipeline.cli.read_params", fail)
+    result = gantry("check")
+    assert result.exit_code == 70
+    assert "Traceback" in result.stderr and "a name that we misspelt" in result.stderr
