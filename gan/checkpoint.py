@@ -1,6 +1,6 @@
-"""Owns checkpoints: written whole, hashed before they are read, the last two kept.
+"""Owns checkpoints: written atomically, checked against a hash before they are loaded, the last two kept.
 
-What a checkpoint means is the caller's business. A folder holds the checkpoints of one run; its name is
+What a checkpoint contains is up to the caller. A folder holds the checkpoints of one run; its name is
 the run's fingerprint, so that a run with other parameters, code or data starts fresh.
 """
 
@@ -26,7 +26,7 @@ def fingerprint(**identity: Any) -> str:
 
 
 def save_checkpoint(folder: Path, payload: dict[str, Any], step: int) -> Path:
-    """Write a checkpoint atomically and remove those before the last two.
+    """Write a checkpoint atomically and remove all but the last two.
 
     payload: tensors, numbers, strings, and lists and dictionaries of them.
     """
@@ -43,11 +43,11 @@ def save_checkpoint(folder: Path, payload: dict[str, Any], step: int) -> Path:
 def load_latest(folder: Path) -> dict[str, Any] | None:
     """Read the newest checkpoint whose bytes agree with the hash in its name; None if there is none at all.
 
-    A damaged one is said and passed over. Raises CheckpointError when every one is damaged, since a
-    silent start from zero would lose a run.
+    A damaged one is skipped with a warning. Raises CheckpointError when all are damaged, since a silent
+    start from zero would lose a run.
     """
-    found = _checkpoints(folder)
-    for path in found:
+    paths = _checkpoints(folder)
+    for path in paths:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest()[:32] != path.stem.rsplit("-", 1)[1]:
             logging.warning(
@@ -56,9 +56,9 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
             continue
         payload: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return payload
-    if found:
+    if paths:
         raise CheckpointError(
-            f"{folder}: all {len(found)} checkpoints are damaged; remove the folder to start over"
+            f"{folder}: all {len(paths)} checkpoints are damaged; remove the folder to start over"
         )
     return None
 

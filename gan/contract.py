@@ -1,8 +1,8 @@
-"""Owns the nouns that variants, training and configuration share. Loads no torch.
+"""Owns the types that variants, training and configuration share. Doesn't import torch.
 
-Shapes that everyone agrees on: images are (N, C, H, W) float32 in [-1, 1], uint8 only on disk and
-before a feature extractor; noise is (N, z_dim) float32; a critic's score is (N,). "Critic" is the
-word for every discriminator, and a "step" is one update of the generator.
+Conventions: images are (N, C, H, W) float32 in [-1, 1], uint8 only on disk and as input of a feature
+extractor; noise is (N, z_dim) float32; a critic's scores are (N,). Every discriminator is called "critic",
+and a "step" is one update of the generator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# Detached and 0-d; reading one is a synchronisation, and the logger's business.
+# Detached and 0-d. Reading one waits for the device, so only the logger does it.
 Scalars: TypeAlias = "dict[str, Tensor]"
 
 
@@ -37,25 +37,25 @@ class ImageShape(NamedTuple):
 class Objective(ABC):
     """The adversarial game of one variant: two losses, a schedule, a constraint, and any state.
 
-    It alone calls the critic. It is handed no optimiser, no device and no logger. Images are
-    (N, C, H, W) in [-1, 1]; fakes reach `critic_loss` without a graph. It is a plain class, so that an
-    objective can stand in its variant's file, which is read without torch.
+    Only an objective calls the critic, and it never sees an optimiser, a device or a logger. Images are (N,
+    C, H, W) in [-1, 1]; fakes are detached before `critic_loss`. It is a plain class, so that an objective
+    can be defined in its variant's file, which is imported without torch.
     """
 
     @abstractmethod
     def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Loss that the critic descends, and what is worth logging of it."""
+        """Loss that the critic minimises, and scalars to log."""
 
     @abstractmethod
     def generator_loss(self, critic: nn.Module, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Loss that the generator descends, through a critic that stands still."""
+        """Loss that the generator minimises while the critic is frozen, and scalars to log."""
 
     def critic_steps(self, step: int) -> int:
-        """Critic updates before the generator's update number `step`, counted from 0."""
+        """Number of critic updates before generator update `step`, which counts from 0."""
         return 1
 
     def begin_step(self, progress: float) -> None:
-        """Set what depends on the fraction of the run that is done, in [0, 1)."""
+        """Set values that depend on `progress`, the fraction of the run that is done, in [0, 1)."""
         return None
 
     def after_critic_step(self, critic: nn.Module) -> None:
@@ -67,24 +67,24 @@ class Objective(ABC):
         return None
 
     def rate_factor(self) -> float:
-        """What both learning rates are multiplied by: for rates that follow what was measured."""
+        """Factor on both learning rates, for objectives that adapt them to a measurement."""
         return 1.0
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """Score images that the critic never learns from; run without a graph, and none by default."""
+        """Scalars of held-out images, computed without gradients; none by default."""
         return {}
 
     def state_dict(self) -> dict[str, float]:
-        """All that a resumed run needs of it."""
+        """State that a resumed run needs."""
         return {}
 
     def load_state_dict(self, saved: Mapping[str, float]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         return None
 
 
 class Gan(NamedTuple):
-    """The two networks and the game that one variant is made of."""
+    """The two networks and the objective of one variant."""
 
     generator: nn.Module
     critic: nn.Module
@@ -125,17 +125,17 @@ OptimizerParams = Annotated[AdamParams | RMSpropParams | RMSpropTFParams, Field(
 
 
 class SchedulePoint(StrictModel):
-    """From this fraction of the run on, these values hold; an absent one stays as it was."""
+    """Values that hold from this fraction of the run on; an absent one doesn't change."""
 
     begin: Annotated[float, Field(gt=0.0, lt=1.0, alias="from")]
     generator_lr: NonNegativeFloat | None = None
     critic_lr: NonNegativeFloat | None = None
 
 
-def scheduled(
+def values_at(
     initial: Mapping[str, float], points: Sequence[SchedulePoint], progress: float
 ) -> dict[str, float]:
-    """Values that hold when this fraction of the run is done: a function of it, with no state to save."""
+    """Values that hold at this fraction of the run: a function of it alone, with no state to save."""
     values = dict(initial)
     for point in sorted(points, key=lambda point: point.begin):
         if point.begin <= progress:
@@ -163,7 +163,7 @@ RateDecay = Annotated[LinearDecay | ExponentialDecay, Field(discriminator="kind"
 
 
 class VariantParams(StrictModel):
-    """What every variant has. A variant adds its own fields, and nothing here has a default.
+    """Parameters of every variant; each variant adds its own. None of these has a default.
 
     A default in code would be a hyperparameter that `dvc params diff` can't see.
     """
@@ -177,15 +177,15 @@ class VariantParams(StrictModel):
     batch_size: Annotated[int, Field(ge=2)]
     generator_optimizer: OptimizerParams
     critic_optimizer: OptimizerParams
-    # fresh: the generator learns on noise of its own, as in the papers. reuse: on the fakes of the last
-    # critic step, with one forward pass. joint: on those, and through the critic as it was before that
-    # step, so that both move at once.
+    # fresh: the generator's update draws its own noise, as in the papers. reuse: it takes the fakes of the
+    # last critic step, which saves a forward pass. joint: it takes those fakes and the critic from before
+    # that step, so that both networks update at once.
     generator_noise: Literal["fresh", "reuse", "joint"]
-    # repeated: all critic steps before a generator step see one batch and one noise.
+    # repeated: all critic steps before a generator step share one batch and one sample of noise.
     critic_batches: Literal["fresh", "repeated"]
     schedule: Sequence[SchedulePoint]
     rate_decay: RateDecay | None
-    # record: a run whose values are no longer finite ends well, with its last finite weights.
+    # record: a run that diverges ends successfully, with its last finite weights.
     on_divergence: Literal["stop", "record"]
 
     @abstractmethod
@@ -196,12 +196,12 @@ class VariantParams(StrictModel):
         """
 
 
-# Where a recipe's settings come from. It labels a run and decides none of its weights.
+# Where a recipe's settings come from: a label, which doesn't affect the weights.
 Profile = Literal["paper", "tuned", "seed", "claim"]
 
 
 class TrainParams(StrictModel):
-    """What every cell of a study has in common, and what its numeric mode is."""
+    """Settings that all cells of a study share, those of numerics among them."""
 
     precision: Literal["fp32", "bf16"]
     num_threads: PositiveInt  # on a CPU; weights differ between 1 and 2 threads

@@ -1,4 +1,4 @@
-"""Owns what several processes share: ranks, means, and draws that don't depend on how many they are.
+"""Owns training in several processes: ranks, means, and random draws that don't depend on their number.
 
 In one process everything here is the identity. Gradients are averaged by hand: DistributedDataParallel
 has given wrong ones under a gradient penalty (github.com/pytorch/pytorch/issues/47562).
@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that `torchrun` started, if it did: gloo between CPUs, NCCL between GPUs."""
+    """Join the process group under `torchrun`, with gloo on CPUs and NCCL on GPUs; else do nothing."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
@@ -38,12 +38,12 @@ def world_size() -> int:
 
 
 def draw_rows(draw: Callable[[int], Tensor], n: int) -> Tensor:
-    """Draw for the whole batch and keep this process's n rows: equal numbers for any world size."""
+    """Draw for the whole batch and keep this process's n rows, so that the world size changes no number."""
     return own_rows(draw(n * world_size()))
 
 
 def own_rows(whole: Tensor) -> Tensor:
-    """Rows that are this process's of those of all processes, (N, ...) -> (N / world_size, ...)."""
+    """This process's share of the rows of all processes, (N, ...) -> (N / world_size, ...)."""
     return whole.chunk(world_size())[rank()]
 
 
@@ -66,7 +66,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their means over the processes, in one message."""
+    """Replace gradients by their means over the processes, in one all-reduce."""
     if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -87,8 +87,8 @@ def broadcast(network: nn.Module) -> None:
         tensor.copy_(whole)
 
 
-def agree(claim: bool) -> bool:
-    """Tell whether the claim holds in any process, so that all of them go the same way."""
+def any_process(claim: bool) -> bool:
+    """Tell whether the claim holds in any process, so that all of them take the same branch."""
     if world_size() == 1:
         return claim
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"

@@ -1,4 +1,4 @@
-"""The errors that are the user's or the world's fault, each with the exit code that a stage ends with.
+"""Errors caused by the user or the environment rather than by a bug, each with its exit code.
 
 GanError
 ├── ConfigError        a parameter, a name or a command that can't be used
@@ -6,13 +6,13 @@ GanError
 ├── CheckpointError    no usable state to resume from
 └── TrainingDiverged   a loss that is no longer finite
 
-A caller's programming error stays a ValueError or a TypeError, with its traceback. Every message
-says what was found, where, and what to do about it. Codes are those of BSD's sysexits.h.
+Programming errors are ValueError or TypeError, with a traceback. Every message says what is wrong, where,
+and what to do about it. Codes are those of BSD's sysexits.h.
 """
 
 
 class GanError(Exception):
-    """What was found, where, and what to do about it: one line per fault."""
+    """Base class. The message says what is wrong, where, and what to do about it: one line per fault."""
 
     exit_code = 70
 
@@ -36,7 +36,7 @@ class CheckpointError(GanError):
 
 
 class TrainingDiverged(GanError):
-    """A loss or a statistic of training is no longer finite; `values` are those that were read with it."""
+    """A value of training is no longer finite; `values` holds all that were read in that step."""
 
     exit_code = 65
 

@@ -1,4 +1,4 @@
-"""Owns how a file gets its name: whole, flushed to disk and hashed, or not at all."""
+"""Owns writing files atomically, hashing them and locking them."""
 
 import fcntl
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes that name, on any error it is removed.
+    """Yield a temporary path beside `path`, which is renamed to `path` on success and removed on any error.
 
     The data are flushed before the rename and the directory after it, so that a reader finds the
     old file or the new one, whatever happens in between.
@@ -24,12 +24,12 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        give_name(temporary, path)
+        rename_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def give_name(temporary: Path, path: Path) -> None:
+def rename_durably(temporary: Path, path: Path) -> None:
     """Flush a file to disk, then rename it to `path` in the same folder, then flush the folder."""
     temporary.chmod(0o644)
     with temporary.open("rb") as stream:
@@ -53,7 +53,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that is equal for equal values: sorted keys, one newline at the end, no NaN."""
+    """Write JSON whose bytes are equal for equal values: sorted keys, one newline at the end, no NaN."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(path, f"{text}\n".encode())
 
@@ -71,7 +71,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Hold a kernel lock on a file while the block runs; it ends with the process, however that ends.
+    """Hold a lock on a file while the block runs; the kernel releases it however the process ends.
 
     Raises BlockingIOError naming the process that holds it.
     """

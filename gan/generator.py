@@ -1,7 +1,7 @@
-"""Owns a generator's way to disk and back: weights and card on one side, a checked module on the other.
+"""Owns saving generators and loading them back: weights and a card on disk, a checked module in memory.
 
-Weights are safetensors: bytes that can't carry code. Every reader of a generator goes through
-`load_generator`, be it a DVC stage, `gantry sample` or the serving model.
+Weights are safetensors, which can't carry code. Everything that reads a generator calls `load_generator`:
+DVC stages, `gantry sample` and the served model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ def load_generator(folder: Path, weights: Weights = "generator") -> tuple[nn.Mod
     """Rebuild a generator from its card and load its weights, in evaluation mode, on the CPU.
 
     Raises DataError when card, digest, names, shapes, types or values aren't what they should be,
-    with the first five differences. No memory is taken before the sizes are known to be bounded.
+    with the first five differences. Sizes are checked before any memory is allocated.
     """
     card = read_card(folder)
     content = read_weights(folder, card, weights)
@@ -69,7 +69,7 @@ def snapshot_steps(folder: Path) -> list[int]:
 
 
 def _rebuild(card: Card, path: Path, content: bytes) -> nn.Module:
-    """Make the card's generator with the weights of a file that was read from this path."""
+    """Build the card's generator with the weights in `content`, which was read from this path."""
     generator = build_without_memory(card)
     try:
         state = safetensors.torch.load(content)
@@ -83,7 +83,7 @@ def _rebuild(card: Card, path: Path, content: bytes) -> nn.Module:
 
 
 def draw_images(generator: nn.Module, card: Card, n: int, seed: int) -> Tensor:
-    """Generate n images, uint8 (n, C, H, W), from noise of a stream that belongs to this seed alone."""
+    """Generate n images, uint8 (n, C, H, W), from noise that depends on the seed alone."""
     stream = torch.Generator().manual_seed(seed)
     return generate_images(generator, draw_noise(n, card.method.z_dim, card.method.noise, stream))
 
@@ -97,7 +97,7 @@ def build_without_memory(card: Card) -> nn.Module:
         with torch.device("meta"):
             generator = card.method.build(card.shape).generator
     except (ConfigError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        # Sizes beyond 64 bits end in torch as any of these, with a C++ backtrace for a message.
+        # Sizes beyond 64 bits make torch raise any of these, with a C++ backtrace in the message.
         reason = str(error).splitlines()[0]
         raise DataError(f"{card.key}: the card's networks can't be built: {reason}") from error
     size = sum(tensor.numel() * tensor.element_size() for tensor in generator.state_dict().values())
@@ -109,25 +109,25 @@ def build_without_memory(card: Card) -> nn.Module:
 
 
 def count_parameters(method: VariantParams, image: ImageShape) -> tuple[int, int]:
-    """Count the trained numbers of a variant's generator and critic, without making either."""
+    """Count the parameters of a variant's generator and critic, without allocating either."""
     with torch.device("meta"):
         gan = method.build(image)
     generator, critic = (sum(p.numel() for p in network.parameters()) for network in gan[:2])
     return generator, critic
 
 
-def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
-    for name in sorted(expected.keys() - found.keys()):
+def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> Iterator[str]:
+    for name in sorted(expected.keys() - actual.keys()):
         yield f"{name} is missing"
-    for name in sorted(found.keys() - expected.keys()):
+    for name in sorted(actual.keys() - expected.keys()):
         yield f"{name} isn't part of this generator"
-    for name in sorted(expected.keys() & found.keys()):
-        wanted, given = expected[name], found[name]
+    for name in sorted(expected.keys() & actual.keys()):
+        wanted, given = expected[name], actual[name]
         if wanted.shape != given.shape:
             yield f"{name} is {tuple(given.shape)}, expected {tuple(wanted.shape)}"
         elif wanted.dtype != given.dtype:
             yield f"{name} is {given.dtype}, expected {wanted.dtype}"
-    yield from (f"{name} holds values that aren't finite" for name in _non_finite(found))
+    yield from (f"{name} holds values that aren't finite" for name in _non_finite(actual))
 
 
 def _non_finite(tensors: Mapping[str, Tensor]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Owns the optimisers: the recipe's choice made real, and the one that torch lacks."""
+"""Owns the optimisers: makes the one that a recipe names, and has TensorFlow's RMSprop, which torch lacks."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,14 +14,14 @@ def new_optimizer(params: OptimizerParams, network: nn.Module) -> torch.optim.Op
     weights = list(network.parameters())
     if isinstance(params, AdamParams):
         return torch.optim.Adam(
-            _decayed(weights, params.weight_decay), lr=params.lr, betas=params.betas, fused=True
+            _group_by_decay(weights, params.weight_decay), lr=params.lr, betas=params.betas, fused=True
         )
     if isinstance(params, RMSpropParams):
         return torch.optim.RMSprop(weights, lr=params.lr, alpha=params.alpha)
     return RMSpropTF(weights, lr=params.lr, alpha=params.alpha)
 
 
-def _decayed(weights: list[nn.Parameter], decay: float | None) -> list[Any]:
+def _group_by_decay(weights: list[nn.Parameter], decay: float | None) -> list[Any]:
     """Split into kernels, which decay, and biases and gains, which don't; one group where nothing does."""
     if decay is None:
         return weights
@@ -33,9 +33,9 @@ def _decayed(weights: list[nn.Parameter], decay: float | None) -> list[Any]:
 class RMSpropTF(torch.optim.Optimizer):
     """RMSprop of TensorFlow 1: w -= lr * g / sqrt(v + eps), v from 1, v = alpha * v + (1 - alpha) * g^2.
 
-    torch's starts v at 0 and adds eps (1e-8) outside the root, so that its first step is about
-    lr / sqrt(1 - alpha) in every component, and this one's lr * g / sqrt(alpha) for small g. An ancestor's
-    rates mean what they meant only here. eps is 1e-10, TensorFlow's.
+    torch starts v at 0 and adds eps (1e-8) outside the root: its first step is about lr / sqrt(1 - alpha)
+    in every component, where this one's is lr * g / sqrt(alpha) for small g. Learning rates tuned in
+    TensorFlow fit only this one. eps is 1e-10, as in TensorFlow.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], *, lr: float, alpha: float) -> None:

@@ -1,7 +1,7 @@
 """Owns stateless randomness: every draw's seed is a function of what the draw is for.
 
-Nothing has to be carried from one draw to the next, so that a resumed run draws what an
-uninterrupted one would, and previews or workers can't shift anybody's stream.
+No state is carried from one draw to the next, so that a resumed run draws what an uninterrupted one would,
+and previews or workers can't shift another stream.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Owns the way from noise to uint8 images and grids, and the statistics a sampling generator needs."""
+"""Owns sampling: noise, uint8 images, grids, and batch statistics for the averaged generator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ def draw_noise(
 ) -> Tensor:
     """Noise (n, z_dim) from N(0, 1) ("normal"), U[-1, 1] ("uniform") or U[0, 1] ("unit").
 
-    Drawn from torch's global generator where none is given. Row i doesn't depend on n: torch draws
-    normal numbers in blocks of 16 and draws the last 16 anew where they don't fill a block.
+    Uses torch's global generator where none is given. Row i doesn't depend on n, which is why n is rounded
+    up: torch draws normal numbers in blocks of 16 and redraws the last 16 if they don't fill a block.
     """
     rows = -(-n // 16) * 16
     if law == "normal":
@@ -31,12 +31,12 @@ def draw_noise(
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Clamp [-1, 1], scale to [0, 255] and round; never stretched by the extremes of a batch."""
+    """Clamp to [-1, 1], scale to [0, 255] and round; the extremes of a batch never change the scale."""
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def generate_images(generator: nn.Module, noise: Tensor) -> Tensor:
-    """Images (N, C, H, W), uint8 on the CPU, of noise (N, z_dim), in evaluation mode."""
+    """Turn noise (N, z_dim) into images (N, C, H, W), uint8 on the CPU, in evaluation mode."""
     device = next(generator.parameters()).device
     with evaluating(generator), torch.no_grad():
         batches = [to_uint8(generator(batch.to(device))).cpu() for batch in noise.split(BATCH)]
@@ -64,10 +64,10 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def reestimate_batch_statistics(
     generator: nn.Module, z_dim: int, law: str, *, seed: int, batches: int = 8
 ) -> None:
-    """Replace the running statistics of batch normalisation by the mean over `batches` of fresh noise.
+    """Replace the running statistics of batch normalisation by means over `batches` batches of new noise.
 
-    Averaged weights have seen no batch of their own: with the statistics of the raw weights scores
-    were up to ten times worse. A network without batch normalisation is left as it is.
+    Averaged weights have never run on a batch themselves: with the statistics of the raw weights, scores
+    were up to ten times worse. A network without batch normalisation isn't changed.
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:

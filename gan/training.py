@@ -1,8 +1,7 @@
 """Owns the training loop: its state, the two steps, the averaged generator.
 
-The loop is a generator function that yields after every update of the generator; whoever iterates
-decides when to log, preview, save or stop. It knows no variant: what a step computes is the
-objective's, how it is done is here.
+The loop is a generator function that yields after every update of the generator; the caller decides when to
+log, preview, save or stop. It knows no variant: the objective says what a step computes.
 """
 
 import copy
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import distributed
-from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, scheduled
+from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, values_at
 from gan.errors import TrainingDiverged
 from gan.networks.layers import keep_derived, lay_out
 from gan.optimizers import new_optimizer
@@ -26,7 +25,7 @@ from gan.sampling import draw_noise, generate_images, reestimate_batch_statistic
 
 @dataclass
 class TrainState:
-    """All that changes during a run, and the parameters that say how."""
+    """Everything that changes during a run, and the parameters of the run."""
 
     variant: VariantParams
     params: TrainParams
@@ -51,7 +50,7 @@ class TrainState:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
         self.step = saved["step"]
@@ -74,7 +73,7 @@ class TrainState:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
 
     def seed_draws(self, purpose: str, inner: int = 0) -> None:
-        """Begin the stream of random numbers that belongs to one update."""
+        """Seed torch for one update, independently of all others."""
         seed = derive_seed(self.seed, purpose, self.step, inner)
         if self.device.type == "cpu":
             # torch.manual_seed also seeds every GPU, and formats a stack trace where there is none: 370 us.
@@ -102,7 +101,7 @@ def new_train_state(
     seed: int,
     device: torch.device,
 ) -> TrainState:
-    """Build networks, optimisers and the averaged generator of a run that stands before its first step."""
+    """Build networks, optimisers and the averaged generator of a run before its first step."""
     torch.manual_seed(derive_seed(seed, "weights"))
     gan = variant.build(image)
     layout = torch.channels_last if params.channels_last else torch.contiguous_format
@@ -125,7 +124,7 @@ def new_train_state(
 def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Scalars]:
     """Train until `state.steps`, yielding the scalars of each step.
 
-    batches: endless (B, C, H, W) in [-1, 1], this process's shares of those from `state.batches_seen` on.
+    batches: endless (B, C, H, W) in [-1, 1], this process's share of each, from `state.batches_seen` on.
     """
     noise, repeated = state.variant.generator_noise, state.variant.critic_batches == "repeated"
     layout = torch.channels_last if state.params.channels_last else torch.contiguous_format
@@ -143,23 +142,23 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Sca
                     state.images_seen += len(real) * distributed.world_size()
                 state.seed_draws("critic", 0 if repeated else inner)
                 last = inner == critic_steps - 1
-                # The fakes of the last critic step keep their graph where the generator learns on them.
+                # The fakes of the last critic step keep their graph if the generator's update reuses them.
                 fake = state.draw_fakes(len(real), with_graph=last and noise != "fresh")
                 if last and noise == "joint":
-                    scalars = generator_gradients(state, fake)
-                scalars |= critic_step(state, real, fake.detach())
+                    scalars = compute_generator_gradients(state, fake)
+                scalars |= update_critic(state, real, fake.detach())
             if noise != "joint":
                 state.seed_draws("generator")
                 if noise == "fresh":
                     fake = state.draw_fakes(len(real), with_graph=True)
-                scalars |= generator_gradients(state, fake)
-            generator_update(state)
+                scalars |= compute_generator_gradients(state, fake)
+            update_generator(state)
         state.step += 1
         yield scalars
 
 
-def critic_step(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
-    """Update the critic on real and fake images without a graph to the generator."""
+def update_critic(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
+    """Update the critic on real images and detached fakes."""
     gan = state.gan
     with state.autocast():
         loss, scalars = gan.objective.critic_loss(gan.critic, real, fake)
@@ -171,8 +170,8 @@ def critic_step(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
     return scalars
 
 
-def generator_gradients(state: TrainState, fake: Tensor) -> Scalars:
-    """Take the generator's gradient at these fakes, through a critic that is frozen meanwhile."""
+def compute_generator_gradients(state: TrainState, fake: Tensor) -> Scalars:
+    """Compute the generator's gradients on these fakes, with the critic frozen."""
     gan = state.gan
     gan.critic.requires_grad_(False)
     with state.autocast():
@@ -184,8 +183,8 @@ def generator_gradients(state: TrainState, fake: Tensor) -> Scalars:
     return scalars
 
 
-def generator_update(state: TrainState) -> None:
-    """Move the generator by the gradient that was taken, and its average with it."""
+def update_generator(state: TrainState) -> None:
+    """Apply the computed gradients to the generator, and update its average."""
     state.generator_optimizer.step()
     state.gan.objective.after_generator_step()
     update_average(state)
@@ -193,10 +192,10 @@ def generator_update(state: TrainState) -> None:
 
 @torch.no_grad()
 def update_average(state: TrainState) -> None:
-    """Let the newest weights enter the averaged generator, in float32.
+    """Add the newest weights to the averaged generator, in float32.
 
-    Step t, counted from 1, enters with 1 - (1 - 1/t)^exponent: the memory grows with the run and
-    spans about its last 1/exponent. Karras et al., 2024, arXiv:2312.02696, section 3.1.
+    Step t, counted from 1, has weight 1 - (1 - 1/t)^exponent: the average spans about the last 1/exponent
+    of the run, however long that is. Karras et al., 2024, arXiv:2312.02696, section 3.1.
     """
     weight = 1 - (1 - 1 / (state.step + 1)) ** state.params.ema_exponent
     averaged: list[Tensor] = list(state.averaged.parameters())
@@ -205,10 +204,10 @@ def update_average(state: TrainState) -> None:
 
 
 def set_learning_rates(state: TrainState) -> None:
-    """Set the rates that hold at this step: of schedule, decay and what the objective has measured."""
+    """Set both learning rates for this step, from the schedule, the decay and the objective's factor."""
     variant, progress = state.variant, state.step / state.steps
     initial = {"generator_lr": variant.generator_optimizer.lr, "critic_lr": variant.critic_optimizer.lr}
-    rates = scheduled(initial, variant.schedule, progress)
+    rates = values_at(initial, variant.schedule, progress)
     decay, factor = variant.rate_decay, state.gan.objective.rate_factor()
     floor = 0.0
     if isinstance(decay, ExponentialDecay):
@@ -225,7 +224,7 @@ def set_learning_rates(state: TrainState) -> None:
 
 
 def held_out_scalars(state: TrainState, real: Tensor) -> Scalars:
-    """What the objective has to say of images that the critic never learns from; the run isn't touched.
+    """The objective's scalars on images that the critic is never trained on; the run isn't changed.
 
     real: (B, C, H, W) in [-1, 1]. The critic normalises them by their own statistics, as in training.
     """
@@ -242,7 +241,7 @@ def held_out_scalars(state: TrainState, real: Tensor) -> Scalars:
 
 
 def read_scalars(scalars: Scalars, step: int) -> dict[str, float]:
-    """Read a step's scalars, means over all processes, in one go.
+    """Read a step's scalars, averaged over all processes, in one transfer.
 
     Raises TrainingDiverged naming the first that is not finite, with all of them as `values`.
     """
@@ -266,7 +265,7 @@ def has_finite_weights(state: TrainState) -> bool:
 
 
 def preview(state: TrainState, n: int = 64) -> Tensor:
-    """Images (n, C, H, W), uint8, of the averaged generator; the same noise all along a run."""
+    """Images (n, C, H, W), uint8, of the averaged generator, from the same noise all along a run."""
     finish_average(state)
     stream = torch.Generator().manual_seed(derive_seed(state.seed, "preview"))
     return generate_images(state.averaged, draw_noise(n, state.variant.z_dim, state.variant.noise, stream))
@@ -282,13 +281,13 @@ def finish_average(state: TrainState) -> None:
     )
 
 
-def spread(points: int, steps: int) -> set[int]:
-    """At most `points` steps in [1, steps], evenly spread, the last one always among them."""
+def evenly_spaced_steps(points: int, steps: int) -> set[int]:
+    """Evenly spaced steps in [1, steps], at most `points` of them, the last one always included."""
     return {max(1, round(steps * index / points)) for index in range(1, points + 1)}
 
 
 def pick_device() -> torch.device:
-    """The CUDA device with most free memory, one each for processes side by side; else the CPU."""
+    """Choose the CUDA device with most free memory, or under torchrun this process's own; else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     if distributed.world_size() > 1:

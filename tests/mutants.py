@@ -51,7 +51,7 @@ class Mutant(NamedTuple):
 
 
 NORM = "return (gradients.flatten(1).square().sum(1) + 1e-12).sqrt()"
-PLACE = "torch.rand(n, 1, 1, 1, device=real.device), len(real))\n    return place"
+EPSILON = "torch.rand(n, 1, 1, 1, device=real.device), len(real))\n    return epsilon"
 TWO_SIDED = "return real + step * (2 * uniform(*pixels) - 1)"
 PULLING = "(squares.sum() - squares.diagonal().sum()) / (n * (n - 1))"
 POTENTIALS = "Potentials(attraction.mean(1) - mixed.mean(1), mixed.mean(0) - repulsion.mean(1))"
@@ -102,15 +102,15 @@ MUTANTS = [
         "epsilon per pixel",
         "eriklindernoren/PyTorch-GAN, issue 5",
         "gan/objectives/penalties.py",
-        PLACE,
-        "torch.rand(n, *real.shape[1:], device=real.device), len(real))\n    return place",
+        EPSILON,
+        "torch.rand(n, *real.shape[1:], device=real.device), len(real))\n    return epsilon",
         PENALTIES,
     ),
     Mutant(
         "epsilon per batch",
         "SunnerLi/WGAN-tensorlayer",
         "gan/objectives/penalties.py",
-        PLACE,
+        EPSILON,
         "torch.rand(1, 1, 1, 1, device=real.device).expand(n, 1, 1, 1), len(real))\n    return place",
         PENALTIES,
     ),
@@ -118,8 +118,8 @@ MUTANTS = [
         "epsilon from N(0, 1)",
         "SunnerLi/WGAN-tensorlayer",
         "gan/objectives/penalties.py",
-        PLACE,
-        "torch.randn(n, 1, 1, 1, device=real.device), len(real))\n    return place",
+        EPSILON,
+        "torch.randn(n, 1, 1, 1, device=real.device), len(real))\n    return epsilon",
         PENALTIES,
     ),
     Mutant(
@@ -276,8 +276,8 @@ MUTANTS = [
         "BEGAN's k not saved",
         "",
         "gan/variants/began.py",
-        '{"k": float(self.k), **vars(self.course)}',
-        '{"k": 0.0, **vars(self.course)}',
+        '{"k": float(self.k), **vars(self.plateau)}',
+        '{"k": 0.0, **vars(self.plateau)}',
         of("began"),
     ),
     Mutant(
@@ -447,8 +447,8 @@ MUTANTS = [
         "the generator moved on critic steps",
         "",
         "gan/training.py",
-        "            scalars |= critic_step(state, real, fake.detach())\n",
-        "            scalars |= critic_step(state, real, fake.detach())\n"
+        "            scalars |= update_critic(state, real, fake.detach())\n",
+        "            scalars |= update_critic(state, real, fake.detach())\n"
         "            state.generator_optimizer.step()\n",
         TRAINING,
     ),
@@ -456,8 +456,8 @@ MUTANTS = [
         "the critic's loss reaches the generator",
         "divyam25/Oh-My-GAN",
         "gan/training.py",
-        "critic_step(state, real, fake.detach())",
-        "critic_step(state, real, fake)",
+        "update_critic(state, real, fake.detach())",
+        "update_critic(state, real, fake)",
         TRAINING,
     ),
     Mutant(

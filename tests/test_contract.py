@@ -2,7 +2,7 @@
 
 import pytest
 
-from gan.contract import SchedulePoint, scheduled
+from gan.contract import SchedulePoint, values_at
 
 
 def points(*values):
@@ -26,14 +26,14 @@ LAW = points({"from": 0.7, "generator_lr": 3.0, "critic_lr": 4.0}, {"from": 0.25
 def test_the_last_point_that_has_begun_holds_in_whatever_order_they_are_written(progress, generator, critic):
     initial = {"generator_lr": 1.0, "critic_lr": 1.0}
     expected = {"generator_lr": generator, "critic_lr": critic}
-    assert scheduled(initial, LAW, progress) == expected
-    assert scheduled(initial, list(reversed(LAW)), progress) == expected
+    assert values_at(initial, LAW, progress) == expected
+    assert values_at(initial, list(reversed(LAW)), progress) == expected
     assert initial == {"generator_lr": 1.0, "critic_lr": 1.0}
 
 
 def test_a_value_of_zero_is_a_value():
-    assert scheduled({"critic_lr": 1.0}, points({"from": 0.5, "critic_lr": 0.0}), 0.5) == {"critic_lr": 0.0}
+    assert values_at({"critic_lr": 1.0}, points({"from": 0.5, "critic_lr": 0.0}), 0.5) == {"critic_lr": 0.0}
 
 
 def test_names_that_are_not_asked_for_are_not_given():
-    assert scheduled({"critic_lr": 1.0}, LAW, 0.8) == {"critic_lr": 4.0}
+    assert values_at({"critic_lr": 1.0}, LAW, 0.8) == {"critic_lr": 4.0}

@@ -76,8 +76,8 @@ class TestOneProcess:
         assert distributed.mean(value) is value
         assert distributed.gather_rows(value) is value
         assert torch.equal(distributed.own_rows(value), value)
-        assert distributed.agree(True) is True
-        assert distributed.agree(False) is False
+        assert distributed.any_process(True) is True
+        assert distributed.any_process(False) is False
         assert (distributed.rank(), distributed.world_size()) == (0, 1)
 
     def test_gradients_stay_as_they_are(self):

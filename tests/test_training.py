@@ -12,15 +12,15 @@ from gan.errors import TrainingDiverged
 from gan.objectives.games import NonSaturating
 from gan.randomness import derive_seed
 from gan.training import (
-    critic_step,
+    evenly_spaced_steps,
     held_out_scalars,
     new_train_state,
     preview,
     read_scalars,
     set_learning_rates,
-    spread,
     training_steps,
     update_average,
+    update_critic,
 )
 
 TRAIN = TrainParams(
@@ -216,7 +216,7 @@ def test_a_critic_step_learns_from_its_own_batch_alone_and_leaves_the_generator_
     for real, fake in [(1.0, 5.0), (2.0, -3.0)]:
         v = weight.detach().clone()
         images = state.draw_fakes(2, with_graph=False) * 0 + fake
-        critic_step(state, torch.full((2, 1, 1, 1), real), images)
+        update_critic(state, torch.full((2, 1, 1, 1), real), images)
         # d/dv [softplus(-v real) + softplus(v fake)]
         expected = -real * torch.sigmoid(-v * real) + fake * torch.sigmoid(v * fake)
         assert_close(weight.grad, expected)
@@ -334,9 +334,9 @@ def test_a_state_holds_the_average_and_the_games_own_state():
 
 
 def test_marks_are_evenly_spread_and_end_with_the_last_step():
-    assert sorted(spread(4, 10)) == [2, 5, 8, 10]
-    assert sorted(spread(200, 3)) == [1, 2, 3]
-    assert max(spread(7, 1000)) == 1000 and len(spread(7, 1000)) == 7
+    assert sorted(evenly_spaced_steps(4, 10)) == [2, 5, 8, 10]
+    assert sorted(evenly_spaced_steps(200, 3)) == [1, 2, 3]
+    assert max(evenly_spaced_steps(7, 1000)) == 1000 and len(evenly_spaced_steps(7, 1000)) == 7
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

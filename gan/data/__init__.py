@@ -1,1 +1,1 @@
-"""Owns the way of the images: from a manifest entry to files, a store of records, and batches."""
+"""Data sets: from manifest entries to verified files, a store of records, and batches."""

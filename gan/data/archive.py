@@ -1,7 +1,7 @@
-"""Owns reading archives that strangers made: members are streamed, hostile ones refused, nothing extracted.
+"""Owns reading untrusted archives: members are streamed, hostile ones refused, nothing is extracted.
 
-A name is only ever looked up, and never becomes a path; that hostile ones are refused all the same
-says early that the archive isn't what it should be.
+Names are only looked up and never become paths. Hostile names are refused all the same: they show early
+that the archive isn't what it should be.
 """
 
 import os
@@ -18,8 +18,8 @@ from typing import IO, NamedTuple
 from gan.errors import DataError
 
 CHUNK = 2**20
-RATIO = 200  # of a member's size to its compressed size; pictures and digits stay far below
-MACOS = ("__MACOSX/", ".DS_Store", "._")  # what a Mac adds to the archives that it makes
+RATIO = 200  # most of a member's size to its compressed size; pictures and digits stay far below
+MACOS = ("__MACOSX/", ".DS_Store", "._")  # files that macOS adds to archives
 END = struct.Struct("<4s4H2LH")  # end of central directory: PKWARE's APPNOTE, 4.3.16
 END64 = struct.Struct("<4sQ2H2L4Q")  # its zip64 form, 4.3.14
 LOCATOR64 = struct.Struct("<4sLQL")
@@ -46,11 +46,11 @@ class ZipMembers:
 
     @property
     def names(self) -> list[str]:
-        """Names of all files, sorted; folders and what a Mac adds are left out."""
+        """Names of all files, sorted, without folders and files that macOS adds."""
         return sorted(self._members)
 
     def crc(self, name: str) -> int:
-        """CRC-32 of a member, as the archive's directory has it."""
+        """CRC-32 of a member, as recorded in the archive's directory."""
         return self._members[name].CRC
 
     def size(self, name: str) -> int:
@@ -58,13 +58,13 @@ class ZipMembers:
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
-        """Read a member whole. Raises DataError when it isn't what the directory says."""
+        """Read a whole member. Raises DataError if it doesn't match the archive's directory."""
         with self.stream(name) as stream:
             return stream.read()
 
     @contextmanager
     def stream(self, name: str) -> Iterator[IO[bytes]]:
-        """Yield a member for reading. zipfile reads no byte beyond its size, and compares its CRC."""
+        """Yield a member for reading. zipfile reads no byte beyond its size, and checks its CRC."""
         try:
             with self._archive.open(self._members[name]) as stream:
                 yield stream
@@ -72,7 +72,7 @@ class ZipMembers:
             raise DataError(f"{self.path}: member {name!r} is broken ({_reason(error)})") from error
 
     def stored_at(self, name: str) -> int | None:
-        """Where in the file an uncompressed member begins; None for a compressed one."""
+        """Offset in the file at which an uncompressed member begins; None for a compressed one."""
         member = self._members[name]
         if member.compress_type != zipfile.ZIP_STORED:
             return None
@@ -101,10 +101,9 @@ def _reason(error: BaseException) -> str:
 def open_zip(path: Path, limits: Limits) -> Iterator[ZipMembers]:
     """Yield the members of a zip archive.
 
-    Raises DataError for what is no whole zip, and for an archive with a member that is encrypted, a
-    link or a device, has a name that leads elsewhere, twice the same name or one that differs in case
-    only, more bytes than `limits`, bytes that another member has too, or a size 200 times its
-    compressed size.
+    Raises DataError for a file that isn't a complete zip archive, and for one with a member that is
+    encrypted, a link or a device, has a name that leads out of the archive or equals another one but for
+    case, is larger than `limits` allow, overlaps another member, or has 200 times its compressed size.
     """
     _check_directory(path, limits)
     try:
@@ -112,13 +111,13 @@ def open_zip(path: Path, limits: Limits) -> Iterator[ZipMembers]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (*_BROKEN, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: no whole zip archive ({_reason(error)})") from error
+        raise DataError(f"{path}: not a complete zip archive ({_reason(error)})") from error
     with archive:
         yield ZipMembers(path, archive, _checked_members(path, archive.infolist(), limits))
 
 
 def _check_directory(path: Path, limits: Limits) -> None:
-    """Compare the announced number of entries with the limit before zipfile reads them all to memory."""
+    """Check the announced number of entries before zipfile reads them all into memory."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
@@ -126,7 +125,7 @@ def _check_directory(path: Path, limits: Limits) -> None:
             tail = stream.read()
             at = tail.rfind(b"PK\x05\x06")
             if at < 0 or at + END.size > len(tail):
-                raise DataError(f"{path}: no whole zip archive (its directory is missing)")
+                raise DataError(f"{path}: not a complete zip archive (its directory is missing)")
             _, _, _, _, entries, directory, _, _ = END.unpack_from(tail, at)
             if entries == 0xFFFF or directory == 0xFFFFFFFF:
                 _, _, where, _ = LOCATOR64.unpack_from(tail, at - LOCATOR64.size)
@@ -135,8 +134,8 @@ def _check_directory(path: Path, limits: Limits) -> None:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except struct.error as error:
-        raise DataError(f"{path}: no whole zip archive ({error})") from error
-    # An entry has 46 bytes, a name and extra fields; zipfile goes by the directory's bytes.
+        raise DataError(f"{path}: not a complete zip archive ({error})") from error
+    # An entry has 46 bytes, a name and extra fields; zipfile reads as many bytes as the directory announces.
     if entries > limits.entries or directory > 1024 * limits.entries:
         raise DataError(f"{path}: announces {entries:,} entries, more than {limits.entries:,}")
 
@@ -154,7 +153,7 @@ def _checked_members(
         if entry.file_size > max(CHUNK, RATIO * entry.compress_size):
             raise DataError(f"{path}: member {entry.filename!r} would inflate more than {RATIO} times")
         if entry.filename.casefold() in folded:
-            raise DataError(f"{path}: member {entry.filename!r} is there twice, or in another case")
+            raise DataError(f"{path}: member {entry.filename!r} occurs twice, or in another case")
         folded.add(entry.filename.casefold())
     if sum(entry.file_size for entry in entries) > limits.total:
         raise DataError(f"{path}: holds more than {limits.total:,} bytes")
@@ -167,7 +166,7 @@ def _is_macs(name: str) -> bool:
 
 
 def refuse_name(path: Path, name: str) -> None:
-    """Raise DataError for a name that would lead out of a folder, or is none on some system."""
+    """Raise DataError for a name that would lead out of a folder, or that not every system allows."""
     parts = name.replace("\\", "/").split("/")
     leads_out = name.startswith(("/", "\\")) or ".." in parts or name[1:2] == ":" or "\\" in name
     if leads_out or not name:
@@ -185,7 +184,7 @@ def _refuse_kind(path: Path, entry: zipfile.ZipInfo) -> None:
         raise DataError(f"{path}: member {entry.filename!r} is encrypted")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise DataError(f"{path}: member {entry.filename!r} is no regular file")
+        raise DataError(f"{path}: member {entry.filename!r} is not a regular file")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: member {entry.filename!r} is compressed by method {entry.compress_type}")
 
@@ -196,19 +195,19 @@ def _refuse_size(path: Path, name: str, size: int, limits: Limits) -> None:
 
 
 def _refuse_overlap(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """Raise DataError for members that share bytes: how 40 kB become terabytes."""
+    """Raise DataError for members that overlap, by which 40 kB can expand to terabytes."""
     end = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.header_offset < end:
-            raise DataError(f"{path}: member {entry.filename!r} lies on another one")
+            raise DataError(f"{path}: member {entry.filename!r} overlaps another one")
         end = entry.header_offset + LOCAL.size + entry.compress_size
 
 
 def tar_members(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file in a tar archive, gzipped or not, in its order.
+    """Yield name and content of each file in a tar archive, gzipped or not, in the archive's order.
 
-    Raises DataError for a broken archive, and for one with a link, a device, a name that leads
-    elsewhere, or more than `limits`.
+    Raises DataError for a broken archive, and for one with a link, a device, a name that leads out of the
+    archive, or more than `limits` allow.
     """
     total = count = 0
     try:
@@ -223,7 +222,7 @@ def tar_members(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
                     continue
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
-                    raise DataError(f"{path}: member {member.name!r} is no regular file")
+                    raise DataError(f"{path}: member {member.name!r} is not a regular file")
                 content = stream.read()
                 if len(content) != member.size:
                     raise DataError(f"{path}: member {member.name!r} ends early")
@@ -233,4 +232,4 @@ def tar_members(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
     except (tarfile.TarError, OSError, EOFError, zlib.error, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DataError(f"{path}: no whole tar archive ({_reason(error)})") from error
+        raise DataError(f"{path}: not a complete tar archive ({_reason(error)})") from error

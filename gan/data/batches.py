@@ -14,16 +14,16 @@ from gan.errors import ConfigError
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Permutation of `count` positions, a function of seed and epoch alone.
 
-    The ranks of raw Philox output: that stream is fixed for good, what numpy's and torch's own
-    shuffles make of a seed may change with their version.
+    Sorts raw Philox output, a stream that will never change; what the shuffles of numpy and torch make of a
+    seed may change with their version.
     """
     keys = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(count)
     return np.argsort(keys, kind="stable")
 
 
 def epoch_flips(count: int, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """Which of `count` images are seen mirrored in this epoch, by index: half of them, on average."""
-    # A third word keeps the stream apart from the one that shuffles.
+    """Whether each of `count` images is mirrored in this epoch, by index: half of them are, on average."""
+    # The third word makes the stream another one than the shuffle's.
     bits = np.random.Philox(np.random.SeedSequence([seed, epoch, 1])).random_raw(count)
     return (bits >> 63).astype(np.bool_)
 
@@ -39,13 +39,13 @@ def endless_batches(
     flip: bool = False,
     device: torch.device | str = "cpu",
 ) -> Iterator[Tensor]:
-    """Batches number `start`, `start` + 1, ...: float32 (batch_size / world_size, C, H, W) in [-1, 1].
+    """Yield batches `start`, `start` + 1, ...: float32 (batch_size / world_size, C, H, W) in [-1, 1].
 
-    batch_size: images of one batch over all ranks, so that a recipe means the same on any number of
-    processes; rank r takes the r-th of world_size equal slices.
-    flip: mirror each image left to right with probability 1/2; which, is a function of seed, epoch and
-    index alone.
-    device: where the batches are; bytes travel there and become numbers there.
+    batch_size: images per batch over all ranks, so that a recipe means the same on any number of processes;
+    rank r takes the r-th of world_size equal slices.
+    flip: mirror each image left to right with probability 1/2, as a function of seed, epoch and index
+    alone.
+    device: of the batches; images are copied there as bytes and normalised there.
     Each epoch goes through the images once, without its last partial batch.
     Raises ConfigError, at the call, for a split smaller than one batch and for a batch that the ranks
     can't share equally.
@@ -84,17 +84,17 @@ def _batches(
             if flips is not None:
                 mirrored = flips[chosen]
                 images[mirrored] = images[mirrored, ..., ::-1]
-            yield _normalised(_moved(torch.from_numpy(images), device))
+            yield _normalise(_move(torch.from_numpy(images), device))
         epoch, position = epoch + 1, 0
 
 
-def _moved(images: Tensor, device: torch.device) -> Tensor:
-    """The bytes on the device; to a GPU from pinned memory, so that the copy waits for nobody."""
+def _move(images: Tensor, device: torch.device) -> Tensor:
+    """Copy bytes to the device; to a GPU from pinned memory, so that the copy doesn't block."""
     if device.type != "cuda":
         return images.to(device)
     return images.pin_memory().to(device, non_blocking=True)
 
 
-def _normalised(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+def _normalise(images: Tensor) -> Tensor:
+    """Turn uint8 (N, C, H, W) into float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
     return images.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -1,6 +1,6 @@
-"""Owns the way from raw files to the records of a store: streamed, in any number of processes.
+"""Owns converting raw files to the records of a store: streamed, in any number of processes.
 
-Loads no torch, but in the processes that decode. Equal raw files give equal records in the same order,
+Imports torch only in the processes that decode. Equal raw files give equal records in the same order,
 however many processes work on them.
 """
 
@@ -49,7 +49,7 @@ class Conversion(NamedTuple):
 
 @contextmanager
 def convert(folder: Path, plan: Plan, *, processes: int = 1) -> Iterator[Conversion]:
-    """Open the raw files of a data set and lay out its records, which are read while the block runs.
+    """Open the raw files of a data set; its records are read while the block runs.
 
     Raises DataError for files that are broken or hostile, and for more bad pictures than allowed;
     ConfigError when the plan can't give images of its shape.

@@ -1,6 +1,6 @@
-"""Owns the IDX format of MNIST and its like: files of images and labels, and which digit is in which split.
+"""Owns the IDX format of MNIST and its relatives: files of images and labels, and rules for the splits.
 
-Loads no torch. Splits come in the order train, validation, test.
+Doesn't import torch. Splits are ordered train, validation, test.
 """
 
 import gzip
@@ -65,10 +65,10 @@ def read_idx(path: Path, magic: int) -> tuple[NDArray[np.uint8], str]:
             header = stream.read(header_size)
             if len(header) < header_size:
                 raise DataError(f"{path}: ends within the IDX header; {_remedy(path)}")
-            found, *shape = struct.unpack(f">{1 + axes}I", header)
-            if found != magic:
+            actual, *shape = struct.unpack(f">{1 + axes}I", header)
+            if actual != magic:
                 raise DataError(
-                    f"{path}: magic number 0x{found:08x}, expected 0x{magic:08x}; {_remedy(path)}"
+                    f"{path}: magic number 0x{actual:08x}, expected 0x{magic:08x}; {_remedy(path)}"
                 )
             size = math.prod(shape)
             if size > LARGEST:
@@ -109,7 +109,7 @@ def read_digits(folder: Path, prefix: str, classes: int = CLASSES) -> Digits:
 
 
 def every_fifth_is_test(folder: Path, classes: int = CLASSES) -> dict[str, Digits]:
-    """Record i is test when i % 5 == 4, else train: a file sorted by class keeps its proportions."""
+    """Record i is test if i % 5 == 4, else train, so that classes keep their proportions in a sorted file."""
     digits = read_digits(folder, "", classes)
     test = np.arange(len(digits.labels)) % 5 == 4
     return {"train": _select(digits, ~test), "test": _select(digits, test)}
@@ -135,19 +135,19 @@ def _select(digits: Digits, chosen: NDArray[np.bool_]) -> Digits:
     return digits._replace(images=digits.images[chosen], labels=digits.labels[chosen])
 
 
-def stacked(folder: Path) -> dict[str, Digits]:
-    """Stacked MNIST: three digits drawn at random, one a channel; the label is 100 r + 10 g + b.
+def stack_digits(folder: Path) -> dict[str, Digits]:
+    """Make stacked MNIST: three digits drawn at random, one per channel; the label is 100 r + 10 g + b.
 
     Srivastava et al., 2017, arXiv:1705.07761, section 4.1; the numbers of images are theirs. Train
-    stacks are drawn from the 60,000 digits of `train-`, test stacks from `t10k-`. The draw is raw Philox
-    output, a stream that is fixed for good.
+    stacks are drawn from the 60,000 digits of `train-`, test stacks from `t10k-`. They are drawn with raw
+    Philox output, a stream that will never change.
     """
     digits = {"train": read_digits(folder, "train-"), "test": read_digits(folder, "t10k-")}
     return _stack(digits, STACKED)
 
 
-def stacked_every_fifth(folder: Path) -> dict[str, Digits]:
-    """Stacks drawn as `stacked` draws them, from the splits of `every_fifth_is_test`, two for each digit."""
+def stack_every_fifth(folder: Path) -> dict[str, Digits]:
+    """Stack digits as `stack_digits` does, from the splits of `every_fifth_is_test`, two for each digit."""
     digits = every_fifth_is_test(folder)
     return _stack(digits, {split: STACKS_PER_DIGIT * len(found.labels) for split, found in digits.items()})
 
@@ -167,7 +167,7 @@ def _stack(splits: dict[str, Digits], counts: Mapping[str, int]) -> dict[str, Di
 SPLIT_RULES: dict[str, Callable[[Path], dict[str, Digits]]] = {
     "every_fifth_is_test": every_fifth_is_test,
     "last_5000_are_validation": last_5000_are_validation,
-    "stacked": stacked,
-    "stacked_every_fifth": stacked_every_fifth,
+    "stacked": stack_digits,
+    "stacked_every_fifth": stack_every_fifth,
     "mixture": partial(every_fifth_is_test, classes=SIDE**2),
 }

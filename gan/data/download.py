@@ -23,7 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from gan.contract import StrictModel
 from gan.errors import ConfigError, DataError
-from gan.files import give_name, replaced_atomically, sha256_of
+from gan.files import rename_durably, replaced_atomically, sha256_of
 
 if TYPE_CHECKING:
     import requests
@@ -265,10 +265,10 @@ def _obtain(source: str, target: Path, partial: _Partial, file: FileEntry, patie
             temporary = Path(folder) / target.name
             _download_from_drive(source.removeprefix(DRIVE), temporary, partial, patience)
             _verify(temporary, file)
-            give_name(temporary, target)
+            rename_durably(temporary, target)
     elif "://" in source:
         _download_and_verify(source, partial, file, patience)
-        give_name(partial.path, target)
+        rename_durably(partial.path, target)
     elif Path(source).is_file():
         with replaced_atomically(target) as temporary:
             shutil.copyfile(source, temporary)

@@ -1,8 +1,8 @@
-"""Owns reading a stranger's LMDB file, such as LSUN's, page by page and without mapping it.
+"""Owns reading untrusted LMDB files, such as LSUN's, page by page and without memory-mapping them.
 
-LMDB's own library trusts every page: a file that was cut short kills the process that maps it, and
-one that was made to can do worse. This reader checks each offset, and needs no file by itself: any
-stream that can seek will do, so that a database is read from inside an archive.
+LMDB's own library trusts every page: a truncated file kills the process that maps it, and a malicious one
+can do worse. This reader checks each offset. It takes any seekable stream, so that a database can be read
+from inside an archive.
 
 The format is that of LMDB 0.9, data version 1 (lmdb.h, mdb.c: MDB_meta, MDB_db, MDB_page, MDB_node),
 64 bits, little-endian: the files that LSUN was published in. Databases with duplicates or with named
@@ -21,7 +21,7 @@ from gan.errors import DataError
 MAGIC = 0xBEEFC0DE
 VERSION = 1
 PAGE_HEADER = struct.Struct("<QHHHH")  # number, padding, flags, lower, upper
-PAGES = struct.Struct("<I")  # of an overflow page: how many, in the place of lower and upper
+PAGES = struct.Struct("<I")  # number of overflow pages, where other pages have lower and upper
 META = struct.Struct("<IIQQ")  # magic, version, address, size of the map
 DATABASE = struct.Struct("<IHHQQQQQ")  # padding, flags, depth, branches, leaves, overflows, entries, root
 LAST = struct.Struct("<QQ")  # last page, transaction
@@ -45,9 +45,9 @@ class _Meta(NamedTuple):
 class LmdbPages:
     """The main database of an LMDB file, in the order of its keys.
 
-    stream: seekable, the file from its first byte on; it is read from there and stays open.
-    name: what messages call it. largest: bytes that a value may have.
-    Raises DataError, at once or while records are read, for a file that is none or is damaged.
+    stream: seekable, holding the file from its first byte on; it is not closed. name: for messages.
+    largest: most bytes of a value. Raises DataError, here or while records are read, for a file that is not
+    LMDB or is damaged.
     """
 
     def __init__(self, stream: IO[bytes], name: str, *, largest: int = 2**26) -> None:
@@ -79,7 +79,7 @@ class LmdbPages:
             )
 
     def _fault(self, what: str) -> DataError:
-        return DataError(f"{self._name}: no sound LMDB file: {what}")
+        return DataError(f"{self._name}: not a sound LMDB file: {what}")
 
     def _read(self, position: int, size: int) -> bytes:
         self._stream.seek(position)
@@ -94,7 +94,7 @@ class LmdbPages:
         size = first.page_size if first else 4096
         metas = [meta for meta in (first, self._parse_meta(size)) if meta]
         if not metas:
-            raise self._fault("its first pages have no LMDB mark")
+            raise self._fault("its first pages lack LMDB's magic number")
         return max(metas, key=lambda meta: meta.transaction)
 
     def _parse_meta(self, position: int) -> _Meta | None:
@@ -132,23 +132,23 @@ class LmdbPages:
         if not 2 <= number <= self._meta.last_page:
             raise self._fault(f"a page {number} of {self._meta.last_page + 1}")
         page = self._read(number * self._meta.page_size, self._meta.page_size)
-        found, _, flags, _, _ = PAGE_HEADER.unpack_from(page)
-        if found != number:
-            raise self._fault(f"page {number} calls itself {found}")
+        actual, _, flags, _, _ = PAGE_HEADER.unpack_from(page)
+        if actual != number:
+            raise self._fault(f"page {number} calls itself {actual}")
         return page, flags
 
     def _nodes(self, page: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield the header of each node of a page, and where its key begins."""
         *_, lower, upper = PAGE_HEADER.unpack_from(page)
         if not PAGE_HEADER.size <= lower <= upper <= len(page) or lower % 2:
-            raise self._fault("a page whose bounds are wrong")
+            raise self._fault("a page has wrong bounds")
         for position in range(PAGE_HEADER.size, lower, 2):
             at = int.from_bytes(page[position : position + 2], "little")
             if not upper <= at <= len(page) - NODE.size:
-                raise self._fault("a record outside of its page")
+                raise self._fault("a record lies outside its page")
             low, high, flags, length = NODE.unpack_from(page, at)
             if length > LARGEST_KEY or at + NODE.size + length > len(page):
-                raise self._fault("a key outside of its page")
+                raise self._fault("a key lies outside its page")
             yield low, high, flags, length, at + NODE.size
 
     def _value(self, page: bytes, at: int, size: int, is_big: bool) -> bytes:
@@ -164,15 +164,15 @@ class LmdbPages:
         if not 2 <= number <= self._meta.last_page:
             raise self._fault(f"a page {number} of {self._meta.last_page + 1}")
         content = self._read(number * self._meta.page_size, PAGE_HEADER.size + size)
-        found, _, flags, _, _ = PAGE_HEADER.unpack_from(content)
+        actual, _, flags, _, _ = PAGE_HEADER.unpack_from(content)
         (pages,) = PAGES.unpack_from(content, PAGE_HEADER.size - PAGES.size)
-        if found != number or not flags & OVERFLOW or pages * self._meta.page_size < len(content):
+        if actual != number or not flags & OVERFLOW or pages * self._meta.page_size < len(content):
             raise self._fault(f"page {number} holds no value of {size} bytes")
         return content[PAGE_HEADER.size :]
 
 
 class Window(io.RawIOBase):
-    """A part of a file as a file of its own: an uncompressed member of an archive."""
+    """A part of a file as a file of its own, such as an uncompressed member of an archive."""
 
     def __init__(self, path: Path, begin: int, size: int) -> None:
         self._stream = path.open("rb")

@@ -1,7 +1,7 @@
-"""Owns the plane's 25 Gaussians on a grid: where they lie, and which of them a sample belongs to.
+"""Owns the mixture of 25 Gaussians in the plane: where they are, and to which of them a sample belongs.
 
-A point is an image of two grey pixels, x and y, so that every stage treats it as any image. Column and row
-are named each by itself, as the digits of stacked MNIST are, and the pair of names is the mode.
+A point is an image of two grey pixels, x and y, so that every stage treats it like any image. Column and
+row are classified separately, as the digits of stacked MNIST are, and the pair is the mode.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 SIDE = 5  # modes a row, and rows
 FIRST, STEP, DEVIATION = 25.5, 51.0, 2.55  # in grey values
-RADIUS = 3 * DEVIATION  # of what counts as a mode's; holds 98.9 % of a Gaussian
+RADIUS = 3 * DEVIATION  # within which a point belongs to its mode; holds 98.9 % of a Gaussian
 SHAPE = (1, 1, 2)
 SURE, UNSURE = 1.0, 0.6  # probability of the nearest column, and of the nearest row
 
@@ -19,8 +19,8 @@ SURE, UNSURE = 1.0, 0.6  # probability of the nearest column, and of the nearest
 def name_points(points: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities (N, 2, 5) of column and row of points (N, 2).
 
-    The nearest has 1 where the point lies within three standard deviations of its mode's middle, else 0.6,
-    which is less than the confidence that a mode is counted with.
+    The nearest has probability 1 if the point lies within three standard deviations of its mode's centre,
+    else 0.6, which is less than the confidence that a mode needs to count.
     """
     steps = (points.astype(np.float32) - FIRST) / STEP
     nearest = np.rint(steps).clip(0, SIDE - 1).astype(np.int64)
@@ -31,5 +31,5 @@ def name_points(points: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def protocol_hash() -> str:
-    """SHA-256 of what the names depend on, in place of a file of weights."""
+    """SHA-256 of the constants that classification depends on, where other extractors hash their weights."""
     return hashlib.sha256(repr((SIDE, FIRST, STEP, RADIUS)).encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Owns the way from an encoded image to the pixels of a record: what it may be, decoding, crop, resize.
+"""Owns turning an encoded image into the pixels of a record: formats, decoding, crop, resize.
 
-Magic bytes decide, never a name. Torch is loaded where pixels are made, in the processes that make
-them. JPEGs of the common kind go through torchvision, whose decoder gives Pillow's pixels at twice
-its speed; all else goes through Pillow.
+Formats are told by magic bytes, never by names. Torch is imported only in the processes that decode. JPEGs
+of the common kind are decoded by torchvision, which gives the same pixels as Pillow at twice the speed;
+everything else by Pillow.
 """
 
 import functools
@@ -35,13 +35,13 @@ CropName = Literal[
 
 
 class BadImage(Exception):
-    """An encoded image that no record can be made of; the message says why."""
+    """An encoded image that can't become a record; the message says why."""
 
 
 class Crop(NamedTuple):
-    """A named way from a picture of any size to one of the store's."""
+    """A square cut from the centre of a picture, to be resized to the store's size."""
 
-    side: int  # of the square that is cut from the centre
+    side: int
     every_nth_pixel: bool = False
 
 
@@ -94,7 +94,7 @@ def decode(value: bytes, channels: int) -> Pixels:
 
 
 def _is_common_jpeg(value: bytes) -> bool:
-    """Say whether both decoders agree on it: 8 bits, grey or YCbCr, no EXIF, no Adobe marker."""
+    """Tell whether both decoders give the same pixels: 8 bits, grey or YCbCr, no EXIF, no Adobe marker."""
     position = 2
     while position + 4 <= len(value) and value[position] == 0xFF:
         marker, length = value[position + 1], int.from_bytes(value[position + 2 : position + 4], "big")
@@ -112,9 +112,9 @@ def _is_common_jpeg(value: bytes) -> bool:
 
 @functools.cache
 def _jpeg_decoder() -> Callable[[Any, int, bool], Any] | None:
-    """Torchvision's operator itself: its Python wrapper warns at each call that it will go.
+    """Torchvision's operator itself, since its Python wrapper warns at each call that it is deprecated.
 
-    None for a torchvision without decoders, as is announced; Pillow gives the same pixels.
+    None for a torchvision without decoders, as announced for later versions; Pillow gives the same pixels.
     """
     import torch
 
@@ -134,7 +134,7 @@ def _decode_common_jpeg(value: bytes) -> Pixels:
     if decoder is None:
         return _decode_with_pillow(value, 3)
     try:
-        # A bytearray, because torch warns of memory that it may not write to.
+        # A bytearray, because torch warns about read-only memory.
         data = torch.frombuffer(bytearray(value), dtype=torch.uint8)
         pixels: Pixels = decoder(data, TO_RGB, False).numpy()
     except RuntimeError as error:
@@ -150,10 +150,10 @@ def _decode_with_pillow(value: bytes, channels: int) -> Pixels:
             with Image.open(io.BytesIO(value), formats=FORMATS) as image:
                 _check_kind(image)
                 image.load()
-                pixels = np.asarray(_upright_and_opaque(image).convert("L" if channels == 1 else "RGB"))
+                pixels = np.asarray(_make_upright_and_opaque(image).convert("L" if channels == 1 else "RGB"))
     except BadImage:
         raise
-    except Exception as error:  # a decoder that is fed with broken bytes raises nearly anything
+    except Exception as error:  # decoders raise nearly anything on broken bytes
         raise BadImage(f"can't be decoded ({' '.join(str(error).split())})") from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
@@ -167,7 +167,7 @@ def _check_kind(image: Image.Image) -> None:
         raise BadImage(f"has more than 8 bits a channel (mode {image.mode})")
 
 
-def _upright_and_opaque(image: Image.Image) -> Image.Image:
+def _make_upright_and_opaque(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if not upright.has_transparency_data:
         return upright
@@ -194,7 +194,7 @@ def fit(picture: Pixels, crop: CropName, image: ImageShape) -> Pixels:
     if CROPS[crop].every_nth_pixel:
         step = height // image.height
         return cut[:, ::step, ::step]
-    return _antialiased(cut, *image[1:])
+    return _resize(cut, *image[1:])
 
 
 def _fit_short_side(picture: Pixels, side: int) -> Pixels:
@@ -205,20 +205,20 @@ def _fit_short_side(picture: Pixels, side: int) -> Pixels:
         raise BadImage(f"has {columns}x{rows} pixels, the short side must have {side}")
     other = side * long // short
     height, width = (side, other) if rows <= columns else (other, side)
-    resized = picture if (height, width) == (rows, columns) else _antialiased(picture, height, width)
+    resized = picture if (height, width) == (rows, columns) else _resize(picture, height, width)
     top, left = round((height - side) / 2), round((width - side) / 2)
     return resized[:, top : top + side, left : left + side]
 
 
-def _antialiased(picture: Pixels, height: int, width: int) -> Pixels:
-    """Resize (C, H, W) with a triangle filter as wide as the reduction: Pillow's BILINEAR.
+def _resize(picture: Pixels, height: int, width: int) -> Pixels:
+    """Resize (C, H, W) with a triangle filter as wide as the reduction, as Pillow's BILINEAR does.
 
-    One by one: the memory of a batch would cost more than calling torch for each.
+    One picture at a time: the memory of a batch would cost more than calling torch for each.
     """
     import torch
     from torch.nn.functional import interpolate
 
-    # Torch warns of memory that it may not write to, such as Pillow's.
+    # Torch warns about read-only memory, such as Pillow's.
     tensor = torch.from_numpy(picture if picture.flags.writeable else picture.copy())
     resized = interpolate(tensor[None], (height, width), mode="bilinear", antialias=True)
     pixels: Pixels = resized[0].numpy()

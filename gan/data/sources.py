@@ -56,11 +56,11 @@ class Source(NamedTuple):
     counts: dict[str, int]
     pictures: Iterator[Picture]
     attributes: list[str]
-    origin: dict[str, Any]  # what tells this source from another one, for the store's recipe
+    origin: dict[str, Any]  # identifies the source in the store's recipe
 
 
 def open_source(layout: Layout, folder: Path, stack: ExitStack) -> Source:
-    """Look into a folder of raw files; pictures are read later, while `stack` is open.
+    """Open a folder of raw files; pictures are read later, while `stack` is open.
 
     Raises DataError for files that are missing, broken or hostile.
     """
@@ -78,7 +78,7 @@ def _digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def celeba(folder: Path, stack: ExitStack) -> Source:
+def read_celeba(folder: Path, stack: ExitStack) -> Source:
     """Read CelebA as published: `img_align_celeba.zip`, the list of splits and that of attributes."""
     members = stack.enter_context(open_zip(folder / "img_align_celeba.zip", CELEBA_LIMITS))
     names = {name.rpartition("/")[2]: name for name in members.names}
@@ -87,7 +87,7 @@ def celeba(folder: Path, stack: ExitStack) -> Source:
     for found, path in ((splits, "list_eval_partition.txt"), (values, "list_attr_celeba.txt")):
         if differing := sorted(found.keys() ^ names.keys()):
             raise DataError(
-                f"{folder / path}: {len(differing)} names are only there or only in {members.path.name}, "
+                f"{folder / path}: {len(differing)} names are only here or only in {members.path.name}, "
                 f"such as {differing[0]}; {_remedy(folder)}"
             )
     ordered = {split: sorted(name for name in splits if splits[name] == split) for split in SPLITS}
@@ -116,7 +116,7 @@ def _read_partition(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, words in enumerate(_lines(path), 1):
         if len(words) != 2 or words[1] not in CELEBA_SPLITS or words[0] in found:
-            raise DataError(f"{path}:{number}: {' '.join(words)!r} is no new name with 0, 1 or 2")
+            raise DataError(f"{path}:{number}: {' '.join(words)!r} isn't a new name followed by 0, 1 or 2")
         found[words[0]] = CELEBA_SPLITS[words[1]]
     return found
 
@@ -128,7 +128,7 @@ def _read_attributes(path: Path) -> tuple[list[str], dict[str, list[bool]]]:
     for number, (name, *values) in enumerate(lines[2:], 3):
         if len(values) != len(names) or not set(values) <= {"1", "-1"} or name in found:
             raise DataError(
-                f"{path}:{number}: {name} hasn't {len(names)} values of 1 and -1, or is there twice"
+                f"{path}:{number}: {name} doesn't have {len(names)} values of 1 or -1, or occurs twice"
             )
         found[name] = [value == "1" for value in values]
     if not names or lines[0] != [str(len(found))]:
@@ -138,16 +138,16 @@ def _read_attributes(path: Path) -> tuple[list[str], dict[str, list[bool]]]:
     return names, found
 
 
-def lsun(folder: Path, stack: ExitStack) -> Source:
+def read_lsun(folder: Path, stack: ExitStack) -> Source:
     """Read an LSUN category: CATEGORY_train_lmdb.zip is train, CATEGORY_val_lmdb.zip validation.
 
-    A bare `data.mdb`, as an import leaves it, has every tenth record in test.
+    In a bare `data.mdb`, as an import leaves it, every tenth record is test.
     """
     if (folder / "data.mdb").exists():
         stream = stack.enter_context((folder / "data.mdb").open("rb"))
         pages = LmdbPages(stream, str(folder / "data.mdb"), largest=PICTURE)
         counts = _tenths(len(pages))
-        return Source(counts, _tenth_last(pages), [], {"records": len(pages)})
+        return Source(counts, _train_then_test(pages), [], {"records": len(pages)})
     found: dict[str, LmdbPages] = {}
     for split, part in (("train", "train"), ("validation", "val")):
         for path in sorted(folder.glob(f"*_{part}_lmdb.zip")):
@@ -168,16 +168,16 @@ def _open_zipped(path: Path, stack: ExitStack) -> LmdbPages:
     members = stack.enter_context(open_zip(path, LSUN_LIMITS))
     data = [name for name in members.names if name.rpartition("/")[2] == "data.mdb"]
     if len(data) != 1:
-        raise DataError(f"{path}: {len(data)} files data.mdb in it, expected one; {_remedy(path.parent)}")
+        raise DataError(f"{path}: holds {len(data)} files data.mdb, expected one; {_remedy(path.parent)}")
     stream = stack.enter_context(_seekable(members, data[0]))
     return LmdbPages(stream, f"{path}: {data[0]}", largest=PICTURE)
 
 
 def _seekable(members: ZipMembers, name: str) -> IO[bytes]:
-    """Open a member for reading in any order: in place where it is stored as it is.
+    """Open a member for random access: in place if it is stored uncompressed.
 
-    A tree can't be read in the order that deflate gives its bytes in. So a compressed member goes to a
-    file without a name first, beside the archive, that is gone with this process.
+    A compressed stream can only be read in order, so a compressed member is first unpacked to an anonymous
+    temporary file beside the archive.
     """
     begin = members.stored_at(name)
     if begin is not None:
@@ -193,16 +193,16 @@ def _tenths(count: int) -> dict[str, int]:
     return {"train": count - test, "test": test} if test else {"train": count}
 
 
-def _tenth_last(pages: LmdbPages) -> Iterator[Picture]:
-    """Yield nine of ten records, then every tenth: two walks, so that none is kept in memory."""
+def _train_then_test(pages: LmdbPages) -> Iterator[Picture]:
+    """Yield nine of ten records, then every tenth: two passes, so that none is kept in memory."""
     for wanted in (False, True):
         for number, (key, value) in enumerate(pages.items()):
             if (number % TENTH == TENTH - 1) == wanted:
                 yield Picture(key.decode("ascii", "backslashreplace"), value)
 
 
-def cifar10(folder: Path, _: ExitStack) -> Source:
-    """Read CIFAR-10's binary version, 184 MB of it: a byte of class, then red, green, blue, row by row.
+def read_cifar10(folder: Path, _: ExitStack) -> Source:
+    """Read CIFAR-10's binary version, 184 MB: a class byte, then red, green and blue, row by row.
 
     cs.toronto.edu/~kriz/cifar.html. 50,000 are train, 10,000 test.
     """
@@ -213,16 +213,16 @@ def cifar10(folder: Path, _: ExitStack) -> Source:
         short = name.rpartition("/")[2]
         if short in wanted:
             if len(content) % CIFAR_RECORD or short in found:
-                raise DataError(f"{path}: {name} is no whole number of records, or there twice")
+                raise DataError(f"{path}: {name} isn't a whole number of records, or occurs twice")
             found[short] = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
     if missing := [name for name in wanted if name not in found]:
-        raise DataError(f"{path}: {missing[0]} isn't in it; {_remedy(folder)}")
+        raise DataError(f"{path}: lacks {missing[0]}; {_remedy(folder)}")
 
     def pictures() -> Iterator[Picture]:
         for name in wanted:
             for number, row in enumerate(found[name]):
                 if row[0] > 9:
-                    raise DataError(f"{path}: {name}: record {number} has class {row[0]}, they are 0 to 9")
+                    raise DataError(f"{path}: {name}: record {number} has class {row[0]}, expected 0 to 9")
                 yield Picture(f"{name}:{number}", row[1:].reshape(3, 32, 32), int(row[0]))
 
     counts = {split: sum(len(found[name]) for name in names) for split, names in CIFAR_FILES.items()}
@@ -230,7 +230,7 @@ def cifar10(folder: Path, _: ExitStack) -> Source:
     return Source(counts, pictures(), [], {"records": digest})
 
 
-def images(folder: Path, stack: ExitStack) -> Source:
+def read_images(folder: Path, stack: ExitStack) -> Source:
     """Read `images.zip`, whose folders are classes.
 
     Top folders train, validation (val, valid) and test are splits; without them every tenth picture of
@@ -264,12 +264,12 @@ def images(folder: Path, stack: ExitStack) -> Source:
 
 
 def _classes(names: list[str]) -> dict[str, int]:
-    """Number the folders that pictures lie in; one folder alone is no class."""
+    """Number the folders that pictures are in; a single folder isn't a class."""
     folders = sorted({name.rpartition("/")[0] for name in names})
     return {folder: number for number, folder in enumerate(folders)} if len(folders) > 1 else {}
 
 
-def array(folder: Path, _: ExitStack) -> Source:
+def read_array(folder: Path, _: ExitStack) -> Source:
     """Read `images.npy`: uint8 (N, H, W), (N, H, W, C) or (N, C, H, W). Every tenth image is test."""
     path = folder / "images.npy"
     try:
@@ -277,7 +277,7 @@ def array(folder: Path, _: ExitStack) -> Source:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {_remedy(folder)}") from error
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path}: no array that could be read ({' '.join(str(error).split())})") from error
+        raise DataError(f"{path}: can't be read as an array ({' '.join(str(error).split())})") from error
     if values.dtype != np.uint8 or values.ndim not in (3, 4) or not len(values):
         raise DataError(
             f"{path}: is {values.dtype} {values.shape}, expected uint8 (N, H, W[, C]) or (N, C, H, W)"
@@ -296,9 +296,9 @@ def array(folder: Path, _: ExitStack) -> Source:
 
 
 READERS: dict[str, Callable[[Path, ExitStack], Source]] = {
-    "celeba": celeba,
-    "lsun": lsun,
-    "cifar10": cifar10,
-    "images": images,
-    "array": array,
+    "celeba": read_celeba,
+    "lsun": read_lsun,
+    "cifar10": read_cifar10,
+    "images": read_images,
+    "array": read_array,
 }

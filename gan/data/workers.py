@@ -1,4 +1,4 @@
-"""Owns work in several processes: results in the order of the work, and never much of it in memory."""
+"""Owns mapping a function over work in several processes: results in order, and little in memory."""
 
 import collections
 import ctypes
@@ -21,9 +21,9 @@ PR_SET_PDEATHSIG = 1
 def ordered_map(function: Callable[[Work], Result], work: Iterable[Work], processes: int) -> Iterator[Result]:
     """Yield function(item) for each item of `work`, in its order, computed by `processes` processes.
 
-    One process means this one. At most three items a process are under way, so that memory doesn't
-    grow with the work. Processes are spawned: a fork would inherit torch's threads half alive.
-    Raises DataError when a process dies, as decoders do on bytes that were made to kill them.
+    One process means the calling one. At most three items per process are in flight, so that memory doesn't
+    grow with the work. Processes are spawned, since torch's threads don't survive a fork. Raises DataError
+    when a process dies, as a malicious image may make a decoder do.
     """
     if processes == 1:
         yield from map(function, work)
@@ -40,13 +40,13 @@ def ordered_map(function: Callable[[Work], Result], work: Iterable[Work], proces
             under_way.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
             yield result
     except BrokenProcessPool as error:
-        raise DataError("a worker process died; is memory short, or an image made to crash?") from error
+        raise DataError("a worker process died; memory ran out, or an image crashed it") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
-    """Prepare a worker: one thread, deaf to the terminal's Ctrl-C, gone when its parent is."""
+    """Prepare a worker: use one thread, ignore the terminal's Ctrl-C, and die with the parent."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Owns the torch-free parameters by which a recipe shapes its networks; each family has a file of its own."""
+"""Owns the parameters of a recipe's networks, without torch; each family of networks has its own file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Glorot uniform (TensorFlow slim); He-like uniform for convolutions, Glorot for shortcuts (igul222's ResNet).
 Initialisation = Literal["normal", "uniform", "glorot", "he"]
 CriticNorm = Literal["none", "batch", "layer"]
-# How deep a network may be. A card may be anybody's: a depth of a billion would take all memory.
+# Bounded, since a card may come from anywhere and a depth of a billion would take all memory.
 Depth = Annotated[int, Field(ge=1, le=8)]
 
 
@@ -34,7 +34,7 @@ class NetworksParams(StrictModel):
     def build(self, image: ImageShape, z_dim: int, *, critic_norm: CriticNorm) -> tuple[nn.Module, nn.Module]:
         """Make generator and critic, initialised.
 
-        Raises ConfigError for images or norms that the family isn't made for.
+        Raises ConfigError for images or norms that the family doesn't support.
         """
         generator, critic = self._family().build_pair(self, image, z_dim, critic_norm=critic_norm)
         return generator, critic
@@ -44,17 +44,17 @@ class NetworksParams(StrictModel):
 
     @abstractmethod
     def _family(self) -> ModuleType:
-        """Load the family's file, which loads torch."""
+        """Import the family's file, which imports torch."""
 
 
 class PerceptronParams(NetworksParams):
-    """Hidden layers of one width, as many on either side."""
+    """Hidden layers of one width, the same number in both networks."""
 
     kind: Literal["mlp"]
     hidden: PositiveInt
-    # Cards of models from before there was a choice have no word on these two.
+    # Older cards don't have these two.
     depth: Depth = 1  # hidden layers
-    critic_gain: PositiveFloat | None = None  # the critic takes images times this; else pixels in [0, 1]
+    critic_gain: PositiveFloat | None = None  # multiplies the critic's inputs; none: pixels in [0, 1]
     activation: Literal["relu", "leaky_relu"]
     critic_dropout: Fraction
 
@@ -127,7 +127,7 @@ class ResidualParams(NetworksParams):
 
 
 class StackedParams(NetworksParams):
-    """LSGAN's generator, which follows each of its first doublings by a layer that keeps the size."""
+    """LSGAN's generator, with a layer that keeps the size after each of its first doublings."""
 
     kind: Literal["lsgan"]
     generator_width: PositiveInt
@@ -148,11 +148,11 @@ class AutoencoderParams(StrictModel):
 
     width: PositiveInt  # of the layer nearest to the image; it doubles with each halving of the side
     stages: Depth  # halvings
-    code: PositiveInt | None  # numbers of a dense code; none: the last map is the code
+    code: PositiveInt | None  # size of a dense code; none: the last map is the code
 
 
 class EnergyParams(NetworksParams):
-    """DCGAN's generator against an autoencoder, which gives (reconstruction, code)."""
+    """DCGAN's generator against an autoencoder, which returns (reconstruction, code)."""
 
     kind: Literal["ebgan"]
     generator: GeneratorParams
@@ -170,15 +170,15 @@ class EnergyParams(NetworksParams):
 
 
 class EquilibriumParams(NetworksParams):
-    """BEGAN's autoencoder, whose decoder's twin is the generator; the same width at every size."""
+    """BEGAN's autoencoder, and a generator shaped like its decoder; the same width at every size."""
 
     kind: Literal["began"]
     width: PositiveInt
     code: PositiveInt
     stages: Depth  # halvings
-    convolutions: Depth  # of the encoder that keep the size, at each of its sizes
+    convolutions: Depth  # that keep the size, at each of the encoder's sizes
     last_convolutions: Depth  # the same at the smallest size
-    output_bias: float  # where every pixel starts: the images' mean, or 0 as in the paper
+    output_bias: float  # initial value of every pixel: the images' mean, or 0 as in the paper
     initialisation: Initialisation
 
     def _summary(self) -> str:

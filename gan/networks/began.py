@@ -2,7 +2,7 @@
 
 Berthelot et al., 2017, arXiv:1703.10717, figure 1: 3x3 convolutions and ELU throughout, no norm, linear
 output. The encoder halves by strided convolutions and widens by `width` at each; the decoder keeps its
-width and enlarges by repeating pixels. Sizes of the layers are khanrc's.
+width and enlarges by repeating pixels. Layer sizes are khanrc's.
 """
 
 from torch import Tensor, nn

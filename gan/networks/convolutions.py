@@ -1,4 +1,4 @@
-"""Owns strided convolutions from images and to them, which on a CPU torch computes slowly one way.
+"""Owns strided convolutions from and to images, which torch computes slowly in one direction on a CPU.
 
 A transposed convolution from many channels to one or three, and so the gradient of a convolution to the
 images it reads, runs at a thirtieth of the speed of its neighbours. Here it is a matrix product that gives
@@ -15,30 +15,30 @@ from torch.nn import functional
 
 
 class ImageConv2d(nn.Conv2d):
-    """Convolution of images whose gradient comes back to them by patches."""
+    """Convolution of images whose gradient with respect to them is computed by patches."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to maps."""
         if not images.is_cpu:
             return super().forward(images)
-        found: Tensor = _Conv.apply(*_cast(images, self.weight, self.bias), self.stride, self.padding)
-        return found
+        maps: Tensor = _Conv.apply(*_cast(images, self.weight, self.bias), self.stride, self.padding)
+        return maps
 
 
 class ImageConvTranspose2d(nn.ConvTranspose2d):
-    """Transposed convolution that gives images, by patches."""
+    """Transposed convolution to images, computed by patches."""
 
     def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Maps to (N, C, H, W)."""
         if not maps.is_cpu or output_size is not None:
             return super().forward(maps, output_size)
         layout = (self.stride, self.padding, self.output_padding)
-        found: Tensor = _ConvTranspose.apply(*_cast(maps, self.weight, self.bias), *layout)
-        return found
+        images: Tensor = _ConvTranspose.apply(*_cast(maps, self.weight, self.bias), *layout)
+        return images
 
 
 def _cast(*tensors: Tensor | None) -> list[Tensor | None]:
-    """What autocast does to the arguments of a convolution."""
+    """Cast the arguments of a convolution as autocast does."""
     if not torch.is_autocast_enabled("cpu"):
         return list(tensors)
     dtype = torch.get_autocast_dtype("cpu")
@@ -60,7 +60,7 @@ class _Conv(torch.autograd.Function):
         stride, padding = ctx.stride, ctx.padding
         to_images = None
         if ctx.needs_input_grad[0]:
-            # Rows and columns that no kernel has reached get a gradient of 0.
+            # Rows and columns that no kernel covers get a gradient of 0.
             smallest = _sides(gradient, weight, stride, padding, (0, 0))
             rest = tuple(whole - side for whole, side in zip(images.shape[2:], smallest, strict=True))
             to_images = _ConvTranspose.apply(gradient, weight, None, stride, padding, rest)
@@ -93,7 +93,7 @@ class _ConvTranspose(torch.autograd.Function):
 
 
 def _sides(maps: Tensor, weight: Tensor, stride: Any, padding: Any, rest: Any) -> tuple[int, int]:
-    """Height and width that a transposed convolution gives."""
+    """Output height and width of a transposed convolution."""
     height, width = (
         (maps.shape[axis + 2] - 1) * stride[axis] - 2 * padding[axis] + weight.shape[axis + 2] + rest[axis]
         for axis in range(2)

@@ -2,11 +2,11 @@
 
 The generator starts from a square of 4 (7 for sides like 28) and doubles it to the image's side,
 halving its channels; the critic mirrors it. Widths, kernel, norms and biases are parameters, because
-the paper, its code and the ancestors differ there. Unless `biases` says so, a layer under a norm has no
+the paper, its code and the ancestors differ there. Unless `biases` is set, a layer before a norm has no
 bias, as in TensorFlow's slim.
 
-Kernel 5 is padded evenly; TensorFlow's SAME pads one pixel less before than after, a shift by one
-pixel that matters only for carrying weights over.
+A kernel of 5 is padded evenly; TensorFlow's SAME pads one pixel less before than after, a shift by one
+pixel that matters only when weights are ported.
 """
 
 import torch
@@ -19,7 +19,7 @@ from gan.networks.layers import (
     Flatten,
     Unflatten,
     initialise,
-    norm,
+    norm_layer,
     stem_side,
 )
 from gan.networks.winograd import WideConv2d, WideConvTranspose2d
@@ -49,12 +49,12 @@ class ConvolutionalGenerator(nn.Module):
         self.stem = nn.Sequential(*_stem(params, z_dim, channels[0], side))
         layers: list[nn.Module] = []
         for wide, narrow in zip(channels, channels[1:], strict=False):
-            layers.append(double(wide, narrow, params.kernel, bias=params.biases or not params.norm))
+            layers.append(doubling(wide, narrow, params.kernel, bias=params.biases or not params.norm))
             layers += (
                 [nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)] if params.norm else [nn.ReLU(inplace=True)]
             )
         layers.append(
-            double(channels[-1], image.channels, params.kernel, bias=True, layer=ImageConvTranspose2d)
+            doubling(channels[-1], image.channels, params.kernel, bias=True, layer=ImageConvTranspose2d)
         )
         self.layers = nn.Sequential(*layers)
         self.output = params.output
@@ -66,7 +66,7 @@ class ConvolutionalGenerator(nn.Module):
 
 
 def _stem(params: GeneratorParams, z_dim: int, channels: int, side: int) -> list[nn.Module]:
-    """Noise to the smallest map, by a dense layer, or by a convolution that gives a bias per channel only."""
+    """Noise to the smallest map, by a dense layer, or by a convolution with one bias per channel."""
     layers: list[nn.Module] = []
     if params.hidden is not None:
         layers += [nn.Linear(z_dim, params.hidden), nn.BatchNorm1d(params.hidden), nn.ReLU(inplace=True)]
@@ -84,7 +84,7 @@ def _stem(params: GeneratorParams, z_dim: int, channels: int, side: int) -> list
     return [*layers, nn.ReLU(inplace=True)]
 
 
-def double(
+def doubling(
     wide: int,
     narrow: int,
     kernel: int,
@@ -92,7 +92,7 @@ def double(
     bias: bool,
     layer: type[nn.ConvTranspose2d] = WideConvTranspose2d,
 ) -> nn.ConvTranspose2d:
-    """Transposed convolution that doubles the side, for any kernel from 2 on."""
+    """Transposed convolution that doubles the side, for any kernel size from 2."""
     odd = kernel % 2
     return layer(wide, narrow, kernel, stride=2, padding=(kernel - 1) // 2, output_padding=odd, bias=bias)
 
@@ -110,7 +110,7 @@ class ConvolutionalCritic(nn.Module):
             bias = params.biases or kind == "none"
             layer = ImageConv2d if level == 0 else WideConv2d
             layers.append(layer(narrow, wide, params.kernel, 2, (params.kernel - 1) // 2, bias=bias))
-            layers += [norm(kind, wide), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [norm_layer(kind, wide), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers, Flatten())
         features = channels[-1] * side * side
         if params.hidden is not None:

@@ -13,18 +13,12 @@ from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import AutoencoderParams, EnergyParams
 from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
-from gan.networks.dcgan import ConvolutionalGenerator, double
-from gan.networks.layers import (
-    Flatten,
-    Unflatten,
-    halved_side,
-    initialise,
-    norm,
-)
+from gan.networks.dcgan import ConvolutionalGenerator, doubling
+from gan.networks.layers import Flatten, Unflatten, halved_side, initialise, norm_layer
 
 
 class Autoencoded(NamedTuple):
-    """What an autoencoder makes of images: (N, C, H, W), and their codes (N, D)."""
+    """Reconstructions of images (N, C, H, W), and their codes (N, D)."""
 
     reconstruction: Tensor
     code: Tensor
@@ -59,22 +53,22 @@ class StridedAutoencoder(nn.Module):
         ]
         for narrow, wide in zip(channels, channels[1:], strict=False):
             encoder += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=critic_norm == "none")]
-            encoder += [norm(critic_norm, wide), nn.LeakyReLU(0.2, inplace=True)]
+            encoder += [norm_layer(critic_norm, wide), nn.LeakyReLU(0.2, inplace=True)]
         decoder: list[nn.Module] = []
         if params.code is not None:
             encoder += [Flatten(), nn.Linear(channels[-1] * side * side, params.code)]
             decoder += [nn.Linear(params.code, channels[-1] * side * side, bias=critic_norm == "none")]
             decoder += [
                 Unflatten(channels[-1], side, side),
-                norm(critic_norm, channels[-1]),
+                norm_layer(critic_norm, channels[-1]),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         for narrow, wide in reversed(list(zip(channels, channels[1:], strict=False))):
-            decoder += [double(wide, narrow, 4, bias=critic_norm == "none")]
-            decoder += [norm(critic_norm, narrow), nn.LeakyReLU(0.2, inplace=True)]
+            decoder += [doubling(wide, narrow, 4, bias=critic_norm == "none")]
+            decoder += [norm_layer(critic_norm, narrow), nn.LeakyReLU(0.2, inplace=True)]
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(
-            *decoder, double(channels[0], image.channels, 4, bias=True, layer=ImageConvTranspose2d)
+            *decoder, doubling(channels[0], image.channels, 4, bias=True, layer=ImageConvTranspose2d)
         )
 
     def forward(self, images: Tensor) -> Autoencoded:

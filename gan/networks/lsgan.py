@@ -1,6 +1,6 @@
 """Owns LSGAN's generator; its critic is DCGAN's. Mao et al., 2017, arXiv:1611.04076, figure 1a.
 
-Doublings by 3x3 transposed convolutions: the last two have twice the width and the width, those before
+3x3 transposed convolutions double the side: the last two have twice the width and the width, those before
 them four times the width, each followed by a layer of the same width that keeps the size; one more layer
 makes the image. At 64x64 that is khanrc's network, layer for layer; at 28x28 there are two doublings.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan.contract import ImageShape
 from gan.networks import StackedParams
-from gan.networks.dcgan import ConvolutionalCritic, double
+from gan.networks.dcgan import ConvolutionalCritic, doubling
 from gan.networks.layers import Unflatten, initialise, stem_side
 from gan.networks.winograd import WideConv2d
 
@@ -38,13 +38,14 @@ class StackedGenerator(nn.Module):
         channels = [4 * width] * (doublings - 1) + [2 * width, width]
         self.stem = nn.Sequential(
             nn.Linear(z_dim, channels[0] * side * side, bias=False),
-            nn.BatchNorm1d(channels[0] * side * side),  # of features, as slim normalises a dense layer
+            nn.BatchNorm1d(channels[0] * side * side),  # per feature, as slim normalises a dense layer
             nn.ReLU(inplace=True),
             Unflatten(channels[0], side, side),
         )
         layers: list[nn.Module] = []
         for level, (wide, narrow) in enumerate(zip(channels, channels[1:], strict=False)):
-            layers += [double(wide, narrow, 3, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
+            layers.append(doubling(wide, narrow, 3, bias=False))
+            layers += [nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
             if level < doublings - 2:
                 layers += [WideConv2d(narrow, narrow, 3, padding=1, bias=False)]
                 layers += [nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]

@@ -1,10 +1,10 @@
 """Owns the pair of perceptrons; with one hidden layer each, it is that of wiseodd/generative-models.
 
 The ancestor works on pixels in [0, 1] with a sigmoid output. Images here are in [-1, 1], so the
-critic maps them to [0, 1] first and the generator maps its sigmoid back: the same arithmetic. Where few
-numbers tell much, as the coordinates of a point do, the critic takes them times a gain instead: a
-perceptron learns the slower, the finer a structure is beside the range of its inputs (Rahaman et al., 2019,
-arXiv:1806.08734).
+critic maps them to [0, 1] first and the generator maps its sigmoid back: the same arithmetic. For a few
+precise numbers, such as the coordinates of a point, the critic multiplies them by a gain instead: a
+perceptron is slow to learn structure that is fine compared with the range of its inputs (Rahaman et al.,
+2019, arXiv:1806.08734).
 """
 
 import torch
@@ -18,14 +18,14 @@ from gan.networks import PerceptronParams
 def build_pair(
     params: PerceptronParams, image: ImageShape, z_dim: int, *, critic_norm: str
 ) -> tuple[nn.Module, nn.Module]:
-    """Make generator and critic, initialised. Raises ConfigError for a norm: there is no layer to follow."""
+    """Make generator and critic, initialised. Raises ConfigError for a norm: there is no layer for it."""
     if critic_norm != "none":
         raise ConfigError(f"perceptrons have no {critic_norm} norm; set critic_norm to none")
     return MLPGenerator(params, image, z_dim), MLPCritic(params, image)
 
 
 def _inputs(first: int, params: PerceptronParams) -> list[int]:
-    """Inputs of each hidden layer."""
+    """Number of inputs of each hidden layer."""
     return [first, *[params.hidden] * (params.depth - 1)]
 
 

@@ -1,9 +1,9 @@
 """Owns the residual pair of WGAN-GP's authors ("Good" networks). Gulrajani et al., 2017.
 
-At 64x64 the widths are those of the authors and of khanrc; smaller images have as many fewer blocks, which
-no published network of this family does. The generator is normalised by batch, the critic by layer; its
-first convolution and its head have no norm. Shortcuts and the critic's first convolution are Glorot
-uniform whatever the rest is.
+At 64x64 the widths are those of the authors and of khanrc; smaller images have fewer blocks, which no
+published network of this family has. The generator is normalised by batch, the critic by layer; its first
+convolution and its head have no norm. Shortcuts and the critic's first convolution are initialised Glorot
+uniform, whatever the scheme.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from gan.contract import ImageShape
 from gan.networks import ResidualParams
-from gan.networks.layers import Flatten, Unflatten, initialise, norm, stem_side
+from gan.networks.layers import Flatten, Unflatten, initialise, norm_layer, stem_side
 from gan.networks.winograd import WideConv2d
 
 
@@ -47,19 +47,19 @@ class UpBlock(nn.Module):
         self.second = WideConv2d(narrow, narrow, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Add the paths; the shortcut may enlarge last, since a 1x1 convolution sees one pixel."""
+        """Add the paths; the shortcut may enlarge last, since a 1x1 convolution sees a single pixel."""
         inner = functional.interpolate(functional.relu(self.norms[0](maps)), scale_factor=2)
         inner = self.second(functional.relu(self.norms[1](self.first(inner))))
         return functional.interpolate(self.shortcut(maps), scale_factor=2) + inner
 
 
 class DownBlock(nn.Module):
-    """(N, narrow, H, W) -> (N, wide, H/2, W/2); both paths shrink by means of 2x2 pixels."""
+    """(N, narrow, H, W) -> (N, wide, H/2, W/2); both paths shrink by averaging 2x2 pixels."""
 
     def __init__(self, narrow: int, wide: int, critic_norm: str) -> None:
         super().__init__()
         self.shortcut = _shortcut(narrow, wide)
-        self.norms = nn.ModuleList([norm(critic_norm, narrow), norm(critic_norm, narrow)])
+        self.norms = nn.ModuleList([norm_layer(critic_norm, narrow), norm_layer(critic_norm, narrow)])
         self.first = WideConv2d(narrow, narrow, 3, padding=1, bias=critic_norm == "none")
         self.second = WideConv2d(narrow, wide, 3, padding=1)
 

@@ -1,16 +1,16 @@
-"""Owns convolutions of wide layers, in half of the multiplications that torch spends on a CPU.
+"""Owns convolutions of wide layers, with half the multiplications that torch needs on a CPU.
 
-Winograd's minimal filtering: the sums of a kernel over neighbouring positions are a polynomial product,
-which values at a few points determine. A tile of 4x4 outputs takes (4 + r - 1)^2 products for each pair of
+Winograd's minimal filtering: a convolution over neighbouring positions is a polynomial product, which its
+values at a few points determine. A tile of 4x4 outputs takes (4 + r - 1)^2 products for each pair of
 channels where the kernel touches r positions a side, instead of 16 times the kernel's size: 36 instead of
 144 for 3x3. Lavin and Gray, 2016, arXiv:1509.09308, section 4. A stride of 2 splits image and kernel by the
 parity of their positions into four convolutions without stride (r = 3 for 5x5: 144 instead of 400), and a
-transposed convolution is the adjoint of one that is not.
+transposed convolution is the adjoint of an ordinary one.
 
-All that goes with the channels is a matrix product, all else a fixed linear map, so that gradients of any
-order come from two rules: a product, and a map whose gradient is its adjoint. Numbers differ from torch's
-by rounding, by about 1e-5 of the largest. Used on a CPU in float32 and float64, for the layers that
-were measured to gain; all others are torch's own, bit by bit.
+The sum over channels is a matrix product, everything else a fixed linear map, so that gradients of any
+order need two rules: that of a product, and that of a map, whose gradient is its adjoint. Numbers differ
+from torch's by rounding, by about 1e-5 of the largest. Used on a CPU in float32 and float64, for the layers
+that were measured to gain; all others are torch's own, bit by bit.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gan.networks.layers import derived
+from gan.networks.layers import derive_once
 
 TILE = 4
 POINTS = (0, 1, -1, 2, -2)  # and infinity; small integers lose least
 NARROWEST = (64, 128)  # channels on one side and on the other
 KERNELS = {(3, 1), (5, 2)}  # and strides that gain; 4x4 by 2 has too little to save
 LARGEST = 32  # side of the outputs: beyond it the maps cost more than the products save
-FEWEST = 512  # output positions in a batch, among which the kernel's map is shared out
+FEWEST = 512  # output positions in a batch: with fewer, transforming the kernel costs more than it saves
 
 Map = Callable[[Tensor], Tensor]
 
@@ -45,13 +45,13 @@ class WideConv2d(nn.Conv2d):
         """Convolve, by tiles where that is quicker."""
         kernel_size, stride = self.kernel_size[0], self.stride[0]
         height, width = (side // stride for side in maps.shape[2:])
-        if any(side % stride for side in maps.shape[2:]) or not _gains(self, maps, height, width):
+        if any(side % stride for side in maps.shape[2:]) or not _is_faster(self, maps, height, width):
             return super().forward(maps)
         plan = Plan(kernel_size, stride, height, width, maps.dtype)
         inputs = _Linear.apply(maps, plan.points_of_inputs, plan.inputs_of_points)
         outputs = _Times.apply(inputs, plan.points_of(self.weight))
-        found: Tensor = _Linear.apply(outputs, plan.outputs_of_points, plan.points_of_outputs)
-        return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+        result: Tensor = _Linear.apply(outputs, plan.outputs_of_points, plan.points_of_outputs)
+        return result if self.bias is None else result + self.bias.view(-1, 1, 1)
 
 
 class WideConvTranspose2d(nn.ConvTranspose2d):
@@ -62,17 +62,17 @@ class WideConvTranspose2d(nn.ConvTranspose2d):
         kernel_size, stride = self.kernel_size[0], self.stride[0]
         doubles = output_size is None and self.output_padding[0] == (kernel_size - stride) % 2
         height, width = maps.shape[2:]
-        if not doubles or not _gains(self, maps, height, width):
+        if not doubles or not _is_faster(self, maps, height, width):
             return super().forward(maps, output_size)
         plan = Plan(kernel_size, stride, height, width, maps.dtype)
         outputs = _Linear.apply(maps, plan.points_of_outputs, plan.outputs_of_points)
         inputs = _TimesTransposed.apply(outputs, plan.points_of(self.weight))
-        found: Tensor = _Linear.apply(inputs, plan.inputs_of_points, plan.points_of_inputs)
-        return found if self.bias is None else found + self.bias.view(-1, 1, 1)
+        result: Tensor = _Linear.apply(inputs, plan.inputs_of_points, plan.points_of_inputs)
+        return result if self.bias is None else result + self.bias.view(-1, 1, 1)
 
 
-def _gains(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, height: int, width: int) -> bool:
-    """Tell whether tiles were measured to be quicker for this layer. Sides are those of its smaller maps."""
+def _is_faster(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, height: int, width: int) -> bool:
+    """Tell whether tiles were measured to be faster for this layer. Sides are those of its smaller maps."""
     kernel, stride = layer.kernel_size[0], layer.stride[0]
     narrow, wide = sorted((layer.in_channels, layer.out_channels))
     return (
@@ -109,11 +109,13 @@ class Plan:
     dtype: torch.dtype
 
     def points_of(self, weight: Tensor) -> Tensor:
-        """Values of a layer's weight, differentiable; taken once while it stands (`derived`)."""
-        return derived(weight, lambda: _Linear.apply(weight, self.points_of_kernel, self.kernel_of_points))
+        """Values of a layer's weight at the points, differentiable; see `derive_once`."""
+        return derive_once(
+            weight, lambda: _Linear.apply(weight, self.points_of_kernel, self.kernel_of_points)
+        )
 
     def points_of_kernel(self, kernel: Tensor) -> Tensor:
-        """(D, C, k, k) to its values."""
+        """(D, C, k, k) to values at the points."""
         outputs, channels = kernel.shape[:2]
         taps = kernel.permute(0, 2, 3, 1).reshape(outputs, -1).t().contiguous()
         values = self._filtering.kernel @ taps.view(self.kernel**2, -1)
@@ -188,7 +190,7 @@ class Plan:
 
 
 class Filtering(NamedTuple):
-    """The matrices of one kernel and stride, with p points; outputs (inputs x * kernel w) of one dimension.
+    """The matrices of one kernel size and stride, with p points: outputs ((inputs x) * (kernel w)) in 1D.
 
     outputs: (TILE, p). inputs: (p, p). kernel: (p^2 * stride^2, k^2), both dimensions at once.
     first: the position, relative to a tile's first output, of its first input of either parity.
@@ -202,7 +204,7 @@ class Filtering(NamedTuple):
 
 @cache
 def _filtering_of(kernel: int, stride: int, dtype: torch.dtype) -> Filtering:
-    """Give each tap of the kernel its parity, and its place among those of that parity."""
+    """Make the matrices; each tap of the kernel has a parity, and a place among those of that parity."""
     offsets = [tap - (kernel - 1) // 2 for tap in range(kernel)]
     places = [offset // stride for offset in offsets]
     first = min(places)
@@ -217,7 +219,7 @@ def _filtering_of(kernel: int, stride: int, dtype: torch.dtype) -> Filtering:
 
 @cache
 def _tiling_of(kernel: int, stride: int, side: int, dtype: torch.dtype) -> Tensor:
-    """Cut a row of stride * side inputs, zeros around it, into tiles and take their values: a matrix."""
+    """Matrix that cuts a zero-padded row of stride * side inputs into tiles and takes their values."""
     filtering = _filtering_of(kernel, stride, torch.float64)
     points = len(filtering.inputs)
     matrix = torch.zeros(_tiles(side), stride, points, stride * side, dtype=torch.float64)
@@ -257,17 +259,16 @@ def cook_toom(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _coefficients(roots: list[Fraction]) -> list[Fraction]:
-    """Of the polynomial with these roots, the constant first."""
-    found = [Fraction(1)]
+    """Coefficients of the polynomial with these roots, the constant first."""
+    coefficients = [Fraction(1)]
     for root in roots:
-        found = [
-            low - root * high for low, high in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)
-        ]
-    return found
+        shifted, padded = [Fraction(0), *coefficients], [*coefficients, Fraction(0)]
+        coefficients = [low - root * high for low, high in zip(shifted, padded, strict=True)]
+    return coefficients
 
 
 class _Linear(torch.autograd.Function):
-    """A linear map, whose gradient is its adjoint's."""
+    """A linear map; its gradient is the adjoint map."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, forth: Map, back: Map) -> Tensor:
@@ -280,10 +281,10 @@ class _Linear(torch.autograd.Function):
 
 
 class _Times(torch.autograd.Function):
-    """Kernels' values to those of outputs: (P, R, K) and (P, K, D) -> (P, R, D).
+    """Values of inputs (P, R, K) and kernels (P, K, D) to those of outputs (P, R, D).
 
-    Of these two, each is the other's gradient. By autograd's own rules the kernel's second gradient comes
-    transposed, and is copied to be added to the first.
+    This function and the next are each other's gradients. Autograd's own rules give the kernel's second
+    gradient transposed, and copy it before adding it to the first.
     """
 
     @staticmethod

@@ -19,7 +19,7 @@ class NonSaturating(Objective):
         self.penalty = penalty
 
     def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Real and fake go through the critic apart, so that batch statistics don't mix."""
+        """Real and fake images pass through the critic separately, so that batch statistics don't mix."""
         real_logits, fake_logits = critic(real).float(), critic(fake).float()
         loss = losses.non_saturating_critic_loss(real_logits, fake_logits)
         loss, penalised = _penalise(loss, self.penalty, critic, real, fake)
@@ -36,15 +36,15 @@ class NonSaturating(Objective):
         return loss, {"loss/generator": loss.detach()}
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """Mean logit of images that the critic never learns from; far below `critic/real`, it remembers."""
+        """Mean logit of held-out images; far below `critic/real`, the critic has memorised its own."""
         return {"critic/held_out": critic(real).float().mean()}
 
 
 class Wasserstein(Objective):
     """Difference of mean scores under a constraint on the critic's weights or a penalty on its gradient.
 
-    constraint: what is done to the critic after each of its updates.
-    transform: what of the difference the critic maximises; nothing but the difference by default.
+    constraint: applied to the critic after each of its updates.
+    transform: function of the difference that the critic maximises; by default the difference itself.
     warmup: 100 critic steps before each of the first 25 generator steps and before every 500th, as in
     the WGAN authors' code; the paper has `steps` throughout.
     """
@@ -92,12 +92,12 @@ class Wasserstein(Objective):
         return self.steps
 
     def after_critic_step(self, critic: nn.Module) -> None:
-        """Bring the critic's weights back to where they are allowed to be."""
+        """Apply the constraint, if there is one."""
         if self.constraint is not None:
             self.constraint(critic)
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """W on images that the critic never learns from; far below the training one, the critic remembers.
+        """W on held-out images; far below `critic/wasserstein`, the critic has memorised its own.
 
         Gulrajani et al., 2017, arXiv:1704.00028, figure 5b.
         """
@@ -111,7 +111,7 @@ class Wasserstein(Objective):
 def _penalise(
     loss: Tensor, penalty: Penalty | None, critic: nn.Module, real: Tensor, fake: Tensor
 ) -> tuple[Tensor, Scalars]:
-    """Add the penalty to the loss, so that both are descended in one step; and the scalars of it."""
+    """Add the penalty, if there is one, to the loss; return the sum and scalars to log."""
     if penalty is None:
         return loss, {}
     value, norms = penalty(critic, real, fake)

@@ -1,4 +1,4 @@
-"""Owns penalties on the critic's gradient: where it is taken, and what of it is penalised."""
+"""Owns penalties on the critic's gradient: at which points it is taken, and which norm is penalised."""
 
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ Perturbation = Literal["two_sided", "per_image", "notebook", "gaussian"]
 
 
 class Penalised(NamedTuple):
-    """A penalty as it enters the loss, and the gradient norms (N,) that it was made of, detached."""
+    """A penalty as it is added to the loss, and the gradient norms (N,) behind it, detached."""
 
     penalty: Tensor
     norms: Tensor
@@ -20,12 +20,12 @@ class Penalised(NamedTuple):
 def gradient(critic: nn.Module, points: Tensor) -> Tensor:
     """Gradient of the critic's scores at each point, (N, C, H, W), differentiable.
 
-    points: (N, C, H, W), any graph of theirs is cut. Computed in float32, outside of any autocast.
+    points: (N, C, H, W), detached here. Computed in float32, outside of any autocast.
     """
     with torch.autocast(points.device.type, enabled=False):
         points = points.detach().float().requires_grad_()
-        (found,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
-    return found
+        (gradients,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+    return gradients
 
 
 def norm_of(gradients: Tensor) -> Tensor:
@@ -51,9 +51,9 @@ def column_norms(gradients: Tensor) -> Tensor:
 
 
 def interpolate(real: Tensor, fake: Tensor) -> Tensor:
-    """Points between real and fake images, (N, C, H, W) each: a place per sample, from U[0, 1]."""
-    place = draw_rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device), len(real))
-    return place * real + (1 - place) * fake
+    """Points between real and fake images, (N, C, H, W) each, with one epsilon from U[0, 1] per sample."""
+    epsilon = draw_rows(lambda n: torch.rand(n, 1, 1, 1, device=real.device), len(real))
+    return epsilon * real + (1 - epsilon) * fake
 
 
 def interpolated_gradient_penalty(
@@ -88,7 +88,7 @@ def perturbed_gradient_penalty(
 
 
 def perturb(real: Tensor, perturbation: Perturbation, scale: float) -> Tensor:
-    """Points near real images, (N, C, H, W), out of torch's global generator.
+    """Points near real images, (N, C, H, W), drawn with torch's global generator.
 
     std is one number: the standard deviation of all pixels of the batch, over all processes.
 

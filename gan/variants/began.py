@@ -2,14 +2,14 @@
 
 L(v) is the mean over pixels of |v - AE(v)|^eta, eta 1 or 2. The critic, an autoencoder, minimises
 L(x) - k L(G(z_D)), the generator L(G(z_G)); after both, k moves by lambda_k (gamma L(x) - L(G(z_G))) and
-is clipped to [0, 1] (section 3.3). M = L(x) + |gamma L(x) - L(G(z_G))| tells how far the run has come
-(section 3.4.1), but not whether images vary.
+is clipped to [0, 1] (section 3.3). M = L(x) + |gamma L(x) - L(G(z_G))| measures convergence (section
+3.4.1), but not diversity.
 
 Where paper and practice disagree: an ancestor (khanrc) draws one z for both and moves k with the energies
 of the critic's step, before its update (`balance_from: critic_step`); the authors' code halves the rates
-every 100,000 steps, the paper where M stalls (`stall`). The generator's output is linear and may leave
-[-1, 1]: images that seemed to turn white had been stretched by their extremes. Hence the logged share of
-pixels outside.
+every 100,000 steps, the paper where M stalls (`stall`). The generator's output is linear and may leave [-1,
+1]: images that seemed to turn white had been rescaled by their extremes. The share of pixels outside is
+therefore logged.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from gan.contract import (
     SchedulePoint,
     StrictModel,
     VariantParams,
-    scheduled,
+    values_at,
 )
 from gan.networks import EquilibriumParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MEMORY = 0.99  # of the running mean of M that a stall is told by
+MEMORY = 0.99  # of the running mean of M, which tells a stall
 
 
 class Balance(SchedulePoint):
@@ -69,24 +69,24 @@ class BEGANParams(VariantParams):
     schedule: Sequence[Balance]
 
     def build(self, image: ImageShape) -> Gan:
-        """Build generator, autoencoder and the game in balance."""
+        """Build generator, autoencoder and objective."""
         pair = self.networks.build(image, self.z_dim, critic_norm="none")
         return Gan(*pair, BoundaryEquilibrium(self))
 
 
 class BoundaryEquilibrium(Objective):
-    """Keeps k, which is never read in training, and for `stall` what is known of M."""
+    """Holds k, which stays on the device during training, and for `stall` the course of M."""
 
     def __init__(self, params: BEGANParams) -> None:
         self.params = params
         self.gamma, self.k_rate = params.gamma, params.k_rate
         self.k: Tensor | float = 0.0
-        self.course = Course()
+        self.plateau = Plateau()
 
     def begin_step(self, progress: float) -> None:
         """Set gamma and lambda_k."""
         initial = {"gamma": self.params.gamma, "k_rate": self.params.k_rate}
-        values = scheduled(initial, self.params.schedule, progress)
+        values = values_at(initial, self.params.schedule, progress)
         self.gamma, self.k_rate = values["gamma"], values["k_rate"]
 
     def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
@@ -119,28 +119,28 @@ class BoundaryEquilibrium(Objective):
         }
 
     def after_generator_step(self) -> None:
-        """Move k by the balance; take note of M where the rates depend on it."""
+        """Update k by the balance; follow M if the learning rates depend on it."""
         self.k = (self.k + self.k_rate * self._balance).clamp(0, 1)
         if self.params.stall is not None:
-            self.course.follow(float(self._measure), self.params.stall)
+            self.plateau.update(float(self._measure), self.params.stall)
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """L of images that the critic never learns from; far above `critic/energy_real`, it remembers."""
+        """L of held-out images; far above `critic/energy_real`, the critic has memorised its own."""
         return {"critic/energy_held_out": self._loss(real, critic(real))}
 
     def rate_factor(self) -> float:
-        """What a stalled M has brought the rates down to."""
-        return self.course.factor
+        """Factor to which stalls of M have lowered the learning rates."""
+        return self.plateau.factor
 
     def state_dict(self) -> dict[str, float]:
-        """Give k, and what is known of M."""
-        return {"k": float(self.k), **vars(self.course)}
+        """Return k and the state of the plateau detector."""
+        return {"k": float(self.k), **vars(self.plateau)}
 
     def load_state_dict(self, saved: Mapping[str, float]) -> None:
-        """Take over what `state_dict` gave."""
-        course = dict(saved)
-        self.k = course.pop("k")
-        self.course = Course(**course)
+        """Restore what `state_dict` returned."""
+        state = dict(saved)
+        self.k = state.pop("k")
+        self.plateau = Plateau(**state)
 
     def _loss(self, images: Tensor, reconstruction: Tensor) -> Tensor:
         error = (images - reconstruction.float()).abs()
@@ -148,16 +148,16 @@ class BoundaryEquilibrium(Objective):
 
 
 @dataclass
-class Course:
-    """What is known of M: its running mean, the lowest that was, how many steps ago, the rates' factor."""
+class Plateau:
+    """Detects stalls of M: its running mean, the lowest so far, the steps since then, the rates' factor."""
 
     measure: float = math.nan
     lowest: float = math.inf
     waited: float = 0
     factor: float = 1.0
 
-    def follow(self, measure: float, stall: Stall) -> None:
-        """Take note of one step's M; lower the factor when it hasn't fallen for so long."""
+    def update(self, measure: float, stall: Stall) -> None:
+        """Add one step's M; lower the factor when its mean hasn't fallen for `patience` steps."""
         before = measure if math.isnan(self.measure) else self.measure
         self.measure = MEMORY * before + (1 - MEMORY) * measure
         fell = self.measure < self.lowest

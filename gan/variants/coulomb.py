@@ -1,18 +1,18 @@
 """Coulomb GAN. Unterthiner et al., 2018, arXiv:1708.08819, sections 2 and 3.
 
 Real images attract fakes and fakes repel one another under Plummer's kernel
-k(a, b) = (|a - b|^2 + eps^2)^(-(d - 2)/2), distances being those of whole images. The potential at a is
-P(a) = mean_j k(a, x_j) - mean_i k(a, G(z_i)), over the batch. The critic learns it by least squares,
-mean (D(x) - P(x))^2 + mean (D(G(z)) - P(G(z)))^2, P being a constant; the generator minimises
--mean D(G(z)), moving fakes to where the potential is high.
+k(a, b) = (|a - b|^2 + eps^2)^(-(d - 2)/2), where distances are between whole images. The potential at a is
+P(a) = mean_j k(a, x_j) - mean_i k(a, G(z_i)), over the batch. The critic learns P, held constant, by least
+squares, mean (D(x) - P(x))^2 + mean (D(G(z)) - P(G(z)))^2; the generator minimises -mean D(G(z)), which
+moves fakes to where the potential is high.
 
 d = 3 makes the kernel 1/r; it isn't the dimension of the images. An image of the batch is itself among the
-x_j: this self term gives 1/N, which in raw pixels is nearly all of P, since images lie far apart. So the
-game is close to least squares with labels +-1/N; `exclude_self` leaves the pure field. `target_scale`
-multiplies P: it doesn't move the critic's minimum, up to the factor, but Adam reaches a larger target in
-more steps with less noise.
+x_j: this self term is 1/N, which in raw pixels is nearly all of P, since images lie far apart. The game is
+then close to least squares with labels +-1/N; `exclude_self` leaves the self term out. `target_scale`
+multiplies P: the critic's minimum is the same up to that factor, but Adam takes more steps to a larger
+target, with less noise.
 
-Written from the paper. Its authors' code has the opposite sign of P and of the generator's loss, which is
+Written from the paper. Its authors' code has the opposite sign in both P and the generator's loss, which is
 the same game.
 """
 
@@ -44,9 +44,9 @@ class CoulombParams(VariantParams):
     target_scale: PositiveFloat
 
     def build(self, image: ImageShape) -> Gan:
-        """Build the pair and the field."""
+        """Build the pair and the objective."""
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
-        return Gan(*pair, Field(self))
+        return Gan(*pair, PotentialField(self))
 
 
 class Potentials(NamedTuple):
@@ -56,8 +56,8 @@ class Potentials(NamedTuple):
     fake: Tensor
 
 
-class Field(Objective):
-    """The critic's targets are constants: no gradient flows through the potential."""
+class PotentialField(Objective):
+    """Least squares of scores against potentials, through which no gradient flows."""
 
     def __init__(self, params: CoulombParams) -> None:
         self.params = params
@@ -67,7 +67,7 @@ class Field(Objective):
         from gan.distributed import gather_rows, own_rows
 
         params = self.params
-        # The field is that of the whole batch, over all processes; each learns it at its own images.
+        # The field is that of the whole batch, over all processes; each process learns it at its own images.
         with_self, without = potentials(
             gather_rows(real), gather_rows(fake), params.dimension, params.epsilon
         )
@@ -89,19 +89,19 @@ class Field(Objective):
         return loss, {"loss/generator": loss.detach()}
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """Mean score of images that the critic never learns from."""
+        """Mean score of held-out images."""
         return {"critic/held_out": critic(real).float().mean()}
 
 
 def potentials(real: Tensor, fake: Tensor, dimension: float, epsilon: float) -> tuple[Potentials, Potentials]:
     """Potentials of two batches (N, ...) of equal size: with the self term, and as means over the others.
 
-    Distances are differences of float32 pixels, not a product of matrices, which loses the small ones.
+    Distances are computed from differences in float32; a matrix product would lose the small ones.
     Raises ValueError for N < 2, where an image has no other.
     """
     n = len(real)
     if n < 2 or len(fake) != n:
-        raise ValueError(f"potentials take two equal batches of two images or more, not {n} and {len(fake)}")
+        raise ValueError(f"potentials need two equal batches of two images or more, not {n} and {len(fake)}")
     real, fake = real.detach().float().flatten(1), fake.detach().float().flatten(1)
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 The loss is that of the vanilla GAN on logits (real and fake terms summed, not halved); what is new
 is the convolutional pair: strided convolutions, batch normalisation everywhere but in the critic's
-first and the generator's last layer, N(0, 0.02) weights. Real and fake go through the critic in
-batches of their own, so that each is normalised by its own statistics.
+first and the generator's last layer, N(0, 0.02) weights. Real and fake images pass through the critic in
+separate batches, so that each is normalised by its own statistics.
 
 Where paper and practice disagree: the paper's noise is U[-1, 1], every ancestor's is N(0, 1). An ancestor
 (kuleshov) updates both networks by one joint step (`generator_noise: joint`).

@@ -1,7 +1,7 @@
 """DRAGAN. Kodali et al., 2017, arXiv:1705.07215.
 
 The vanilla loss on logits, plus lambda * mean (|grad D(x')| - 1)^2 at points x' near real images only. The
-gradient is that of the logits: of probabilities it vanishes where the critic is sure. As with every
+gradient is that of the logits; that of the probabilities vanishes where the critic is sure. As under every
 penalty per sample, the critic has no batch normalisation.
 
 Where paper and practice disagree: paper and notebook differ in what "near" means, and most ports move

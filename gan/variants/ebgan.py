@@ -1,11 +1,11 @@
 """EBGAN, with and without the pulling-away term. Zhao et al., 2017, arXiv:1609.03126.
 
 The critic is an autoencoder; an image's energy E is the distance to its reconstruction. The critic
-minimises mean [E(x) + max(0, m - E(G(z)))], hinged per sample (equation 1), the generator
-mean E(G(z)) + w * PT (equation 2, section 2.4), PT being the mean squared cosine between the codes of
-different fakes. The generator's gradient flows through both terms of x - Dec(Enc(x)).
+minimises mean [E(x) + max(0, m - E(G(z)))], hinged per sample (equation 1), the generator mean E(G(z)) + w
+* PT (equation 2, section 2.4), where PT is the mean squared cosine between the codes of different fakes.
+The generator's gradient flows through both terms of x - Dec(Enc(x)).
 
-The margin m means nothing without the energy's definition, which therefore stands beside it: at 28x28 the
+What the margin m means depends on how energy is defined, so `energy` is a parameter beside it: at 28x28 the
 norm of an untrained autoencoder's error is about 15, the mean of squares below 1.
 
 Where paper and practice disagree: an ancestor (khanrc) hinges the mean energy of the batch (`hinge: batch`),
@@ -40,19 +40,19 @@ class EBGANParams(VariantParams):
     pull_away_weight: NonNegativeFloat
 
     def build(self, image: ImageShape) -> Gan:
-        """Build generator, autoencoder and the game of energies."""
+        """Build generator, autoencoder and objective."""
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         return Gan(*pair, EnergyBased(self))
 
 
 class EnergyBased(Objective):
-    """Real energies down, fake energies up to the margin; the generator pulls its fakes' down."""
+    """The critic lowers real energies and raises fake ones to the margin; the generator lowers those."""
 
     def __init__(self, params: EBGANParams) -> None:
         self.params = params
 
     def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Real and fake go through the critic apart, so that batch statistics don't mix."""
+        """Real and fake images pass through the critic separately, so that batch statistics don't mix."""
         real_energy = self._energy(real, critic(real).reconstruction)
         fake_energy = self._energy(fake, critic(fake).reconstruction)
         level = fake_energy.mean() if self.params.hinge == "batch" else fake_energy
@@ -65,7 +65,7 @@ class EnergyBased(Objective):
         }
 
     def generator_loss(self, critic: nn.Module, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Mean energy plus the weighted pulling-away term, which is logged raw whatever its weight."""
+        """Mean energy plus the weighted pulling-away term, which is logged without its weight."""
         reconstruction, code = critic(fake)
         weight = self.params.pull_away_weight
         pulling = pulling_away(code.float() if weight > 0 else code.detach().float())
@@ -73,7 +73,7 @@ class EnergyBased(Objective):
         return loss, {"loss/generator": loss.detach(), "generator/pulling_away": pulling.detach()}
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """Mean energy of images that the critic never learns from; far above the others', it remembers."""
+        """Mean energy of held-out images; far above `critic/energy_real`, the critic memorises."""
         return {"critic/energy_held_out": self._energy(real, critic(real).reconstruction).mean()}
 
     def _energy(self, images: Tensor, reconstruction: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def pulling_away(codes: Tensor) -> Tensor:
 
     n = len(codes)
     if n < 2:
-        raise ValueError(f"pulling away takes two codes or more, not {n}")
+        raise ValueError(f"the pulling-away term needs two codes or more, not {n}")
     directions = codes / codes.norm(dim=1, keepdim=True).clamp_min(1e-12)
     with torch.autocast(codes.device.type, enabled=False):  # in bfloat16 the term would be 0.4 % off
         squares = (directions @ directions.T).square()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Targets(StrictModel):
-    """What scores are pulled to: by the critic on fakes (a) and reals (b), by the generator (c)."""
+    """Targets of scores: the critic's for fakes (a) and reals (b), and the generator's (c)."""
 
     a: float
     b: float
@@ -39,19 +39,19 @@ class LSGANParams(VariantParams):
     targets: Targets
 
     def build(self, image: ImageShape) -> Gan:
-        """Build the pair and the least squares between their scores and the targets."""
+        """Build the pair and the objective."""
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         return Gan(*pair, LeastSquares(self.targets))
 
 
 class LeastSquares(Objective):
-    """Half mean squares, on both sides."""
+    """Half the mean squared distance of scores to their targets, in both losses."""
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
 
     def critic_loss(self, critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Real and fake go through the critic apart, so that batch statistics don't mix."""
+        """Real and fake images pass through the critic separately, so that batch statistics don't mix."""
         real_scores, fake_scores = critic(real).float(), critic(fake).float()
         on_real = 0.5 * (real_scores - self.targets.b).square().mean()
         on_fake = 0.5 * (fake_scores - self.targets.a).square().mean()
@@ -65,10 +65,10 @@ class LeastSquares(Objective):
         }
 
     def generator_loss(self, critic: nn.Module, fake: Tensor) -> tuple[Tensor, Scalars]:
-        """Half the mean square of the distance to c."""
+        """Half the mean squared distance to c."""
         loss = 0.5 * (critic(fake).float() - self.targets.c).square().mean()
         return loss, {"loss/generator": loss.detach()}
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:
-        """Mean score of images that the critic never learns from; far below `critic/real`, it remembers."""
+        """Mean score of held-out images; far below `critic/real`, the critic has memorised its own."""
         return {"critic/held_out": critic(real).float().mean()}

@@ -1,9 +1,9 @@
 """WGAN with weight clipping. Arjovsky et al., 2017, arXiv:1701.07875, Algorithm 1.
 
-The critic minimises -(mean D(x) - mean D(G(z))); after each of its updates every parameter of it is
-clipped to [-c, c], the gains and biases of its normalisation included (buffers are not). The
-generator minimises -mean D(G(z)). The logged estimate is W = mean D(x) - mean D(G(z)), real high,
-taken before the update; its unit is set by the clip.
+The critic minimises -(mean D(x) - mean D(G(z))); after each of its updates all its parameters are clipped
+to [-c, c], gains and biases of normalisation included (buffers are not). The generator minimises -mean
+D(G(z)). The logged estimate is W = mean D(x) - mean D(G(z)), positive when real images score higher, from
+before the update; its scale depends on the clip.
 
 Where paper and practice disagree: the authors' code clips before the update (the paper, and we,
 after it), and runs 100 critic steps before each of the first 25 generator steps and before every
@@ -40,7 +40,7 @@ class WGANParams(VariantParams):
     clip: PositiveFloat
 
     def build(self, image: ImageShape) -> Gan:
-        """Build the pair and the clipped objective."""
+        """Build the pair and the objective with its clipping."""
         from gan.objectives.games import Wasserstein
 
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)

@@ -1,9 +1,9 @@
 """WGAN with gradient penalty. Gulrajani et al., 2017, arXiv:1704.00028, Algorithm 1.
 
 The critic minimises mean D(G(z)) - mean D(x) + lambda * mean (|grad D(x_hat)| - 1)^2, where x_hat
-lies on the line between a real and a fake image, at a place drawn from U[0, 1] for each sample.
-Batch normalisation couples the samples of a batch and the penalty is per sample (section 4), so the
-critic is normalised per layer, or not at all; no other choice can be written.
+lies on the line between a real and a fake image, at a position drawn from U[0, 1] for each sample.
+Batch normalisation couples the samples of a batch and the penalty is per sample (section 4), so the critic
+is normalised per layer, or not at all; `critic_norm` allows nothing else.
 
 Where paper and practice disagree: an ancestor (khanrc) takes one critic step at five times the rate in
 place of five steps, and a critic without any norm.

@@ -1,8 +1,8 @@
 """Three experiments on the WGAN critic's penalty, after SunnerLi/WGAN-tensorlayer (2017); no paper.
 
 All are WGAN-GP with another `constraint`, and keep its schedule: the ancestor's trainer gave its baseline
-five critic steps to a generator step and the experiments one to two, so that its verdicts compare schedules.
-In each, what was described and what was coded differ; both are here.
+five critic steps to a generator step and the experiments one to two, so that its verdicts compare
+schedules. Each was coded otherwise than described; both are here.
 
 unit_norm ("L2-normalised weights", as described): no penalty; after each critic step every weight tensor is
 scaled to L2 norm 1.
@@ -14,13 +14,13 @@ t(u) = 1 - exp(-(u/e)^2): near norm 1 it is (norm - 1)^2 / e^2, far away it lets
 saturating_estimate (as the text argues): t of the difference of mean scores, so that the critic gains
 nothing from driving them further apart than a few e.
 saturating_gradient (as coded): weight * (mean over all gradient components of t - 1)^2. The mean of t is 1
-only where every component is infinite: its optimum rewards exploding gradients, and near 0 it is a
+only where every component is infinite: the optimum rewards exploding gradients, and near 0 the penalty is a
 constant 10. It does not bound the Lipschitz constant.
 
 endpoints ("merged batch", repaired): weight * mean (norm - 1)^2 over real images and fakes together, the
-points of the two passes that the loss needs anyway, in place of a third one between them.
-merged_gradient (as coded): saturating_gradient's penalty of e grad D(G(z)) + (1 - e) grad D(x), with one e
-from N(0, 1) for the batch: a mixture of gradients at points that don't belong together, the gradient at none.
+points that the loss evaluates anyway, in place of third ones between them. merged_gradient (as coded):
+saturating_gradient's penalty of e grad D(G(z)) + (1 - e) grad D(x), with one e from N(0, 1) for the batch:
+a mixture of gradients at unrelated points, which is the gradient at no point.
 """
 
 from __future__ import annotations
@@ -72,25 +72,25 @@ class WGANPenaltyParams(VariantParams):
     penalty_weight: PositiveFloat
 
     @property
-    def loss(self) -> str:  # type: ignore[override]  # of its constraint, where others have one per kind
+    def loss(self) -> str:  # type: ignore[override]  # differs by constraint
         """The loss in one line."""
         return f"difference of mean scores; {LOSSES[self.constraint]}"
 
     def build(self, image: ImageShape) -> Gan:
-        """Build the pair and Wasserstein's game under the constraint."""
+        """Build the pair and the Wasserstein objective under the constraint."""
         from gan.objectives.games import Wasserstein
 
         pair = self.networks.build(image, self.z_dim, critic_norm=self.critic_norm)
         if self.constraint == "unit_norm":
-            return Gan(*pair, Wasserstein(self.critic_steps, constraint=to_unit_norm))
+            return Gan(*pair, Wasserstein(self.critic_steps, constraint=scale_to_unit_norm))
         if self.constraint == "saturating_estimate":
             return Gan(*pair, Wasserstein(self.critic_steps, transform=saturate))
         penalty = partial(PENALTIES[self.constraint], weight=self.penalty_weight)
         return Gan(*pair, Wasserstein(self.critic_steps, penalty=penalty))
 
 
-def to_unit_norm(critic: nn.Module) -> None:
-    """Scale each weight tensor to L2 norm 1; biases and gains, which have one axis, stay."""
+def scale_to_unit_norm(critic: nn.Module) -> None:
+    """Scale each weight tensor to L2 norm 1; biases and gains, which have one axis, are not changed."""
     for parameter in critic.parameters():
         if parameter.dim() > 1:
             parameter.data.div_(parameter.data.norm().clamp_min(1e-12))
@@ -102,7 +102,7 @@ def saturate(values: Tensor) -> Tensor:
 
 
 def weight_decay_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
-    """0.5e-8 * sum of squares of all critic parameters, as coded; `weight` has no part in it."""
+    """0.5e-8 * sum of squares of all critic parameters, as coded; `weight` is not used."""
     import torch
 
     from gan.objectives.penalties import Penalised, gradient_norm
@@ -112,7 +112,7 @@ def weight_decay_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weigh
 
 
 def saturating_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
-    """Weight * mean t(norm - 1) at WGAN-GP's points, one place per sample."""
+    """Weight * mean t(norm - 1) at WGAN-GP's points, with one epsilon per sample."""
     from gan.objectives.penalties import Penalised, gradient_norm, interpolate
 
     norms = gradient_norm(critic, interpolate(real, fake))
@@ -120,11 +120,11 @@ def saturating_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight:
 
 
 def saturating_gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
-    """Weight * (mean t - 1)^2 over gradient components, as coded: one place for the batch, from N(0, 1)."""
+    """Weight * (mean t - 1)^2 over gradient components, as coded: one epsilon per batch, from N(0, 1)."""
     from gan.objectives.penalties import gradient
 
-    place = _one_place(real)
-    return _as_coded(gradient(critic, place * fake + (1 - place) * real), weight)
+    epsilon = _draw_epsilon(real)
+    return _pull_to_one(gradient(critic, epsilon * fake + (1 - epsilon) * real), weight)
 
 
 def endpoints_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, weight: float) -> Penalised:
@@ -141,19 +141,20 @@ def merged_gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, we
     """Weight * (mean t - 1)^2 over components of a mixture of the gradients at both, as coded."""
     from gan.objectives.penalties import gradient
 
-    place = _one_place(real)
-    return _as_coded(place * gradient(critic, fake) + (1 - place) * gradient(critic, real), weight)
+    epsilon = _draw_epsilon(real)
+    merged = epsilon * gradient(critic, fake) + (1 - epsilon) * gradient(critic, real)
+    return _pull_to_one(merged, weight)
 
 
-def _one_place(like: Tensor) -> Tensor:
-    """One number from N(0, 1) for the whole batch, on every process the same."""
+def _draw_epsilon(like: Tensor) -> Tensor:
+    """Draw one number from N(0, 1) for the whole batch, the same on every process."""
     return like.new_empty(()).normal_()
 
 
-def _as_coded(gradients: Tensor, weight: float) -> Penalised:
+def _pull_to_one(gradients: Tensor, weight: float) -> Penalised:
     from gan.objectives.penalties import Penalised, norm_of
 
-    # The ancestor's 1e-8 stands on the components, where it keeps no root from its infinite slope.
+    # The ancestor adds its 1e-8 to the components, where it doesn't guard the root's infinite slope.
     return Penalised(weight * (saturate(gradients + 1e-8).mean() - 1).square(), norm_of(gradients).detach())
 
 

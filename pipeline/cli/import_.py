@@ -180,7 +180,7 @@ def _array_shape(path: Path) -> ImageShape:
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path}: no array that could be read ({' '.join(str(error).split())})") from error
+        raise DataError(f"{path}: can't be read as an array ({' '.join(str(error).split())})") from error
     if len(shape) == 4 and shape[3] in (1, 3):
         return ImageShape(shape[3], shape[1], shape[2])
     if len(shape) not in (3, 4):

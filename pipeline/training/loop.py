@@ -19,11 +19,11 @@ from gan.generator import SNAPSHOTS, save_snapshot
 from gan.sampling import image_grid
 from gan.training import (
     TrainState,
+    evenly_spaced_steps,
     has_finite_weights,
     held_out_scalars,
     preview,
     read_scalars,
-    spread,
     training_steps,
 )
 from pipeline.stage import Cell
@@ -61,8 +61,8 @@ def train(
     folder: of the checkpoints. log: of the first process; None in the others, which do nothing but train.
     Raises TrainingDiverged unless the recipe has it recorded.
     """
-    rows = spread(state.params.log_points, state.steps)
-    pictures = spread(state.params.previews, state.steps)
+    rows = evenly_spaced_steps(state.params.log_points, state.steps)
+    pictures = evenly_spaced_steps(state.params.previews, state.steps)
     batches = batches_of(store, state, state.batches_seen)
     held_out = held_out_batches(cell, state, start=len(record.history))
     began = saved = time.monotonic()
@@ -94,7 +94,7 @@ def train(
         if log and state.step in pictures and record.diverged_at is None:
             draw()
         # A stop must come to all processes at the same step, or some would wait for the others.
-        stopping = distributed.agree(stop.signal != 0)
+        stopping = distributed.any_process(stop.signal != 0)
         if log and (stopping or time.monotonic() - saved > checkpoint_seconds):
             save(folder, state, record)
             saved = time.monotonic()

@@ -194,10 +194,10 @@ def test_bad_pictures_within_the_cap_are_left_out_and_listed(make_celeba, tmp_pa
             lambda t: t.replace("000002.jpg 0\n", ""),
             "1 names .* such as 000002.jpg",
         ),
-        ("list_eval_partition.txt", lambda t: t + "000002.jpg 0\n", "is no new name"),
+        ("list_eval_partition.txt", lambda t: t + "000002.jpg 0\n", "isn't a new name"),
         ("list_eval_partition.txt", lambda t: "<html>é</html>", "not ASCII"),
         ("list_attr_celeba.txt", lambda t: t.replace("20\n", "21\n", 1), "announces 21, has 20"),
-        ("list_attr_celeba.txt", lambda t: t.replace("-1", "0", 1), "hasn't 40 values"),
+        ("list_attr_celeba.txt", lambda t: t.replace("-1", "0", 1), "doesn't have 40 values"),
         ("list_attr_celeba.txt", lambda t: "", "announces nothing"),
     ],
 )

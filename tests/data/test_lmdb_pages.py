@@ -64,7 +64,7 @@ def small(tmp_path_factory, make_lmdb):
 
 def test_every_truncation_is_a_data_error(small):
     for size in (0, 1, 100, 4096, 8192, len(small) // 2, len(small) - 4096, len(small) - 1):
-        with pytest.raises(DataError, match="no sound LMDB file"):
+        with pytest.raises(DataError, match="not a sound LMDB file"):
             items(small[:size])
 
 

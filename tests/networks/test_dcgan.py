@@ -125,9 +125,9 @@ def test_the_output_is_tanh_or_a_sigmoid_stretched_to_minus_one_to_one(output, s
 
 @pytest.mark.parametrize("kernel", [3, 4, 5])
 def test_a_doubling_doubles(kernel):
-    from gan.networks.dcgan import double
+    from gan.networks.dcgan import doubling
 
-    assert double(2, 3, kernel, bias=True)(torch.randn(1, 2, 5, 7)).shape == (1, 3, 10, 14)
+    assert doubling(2, 3, kernel, bias=True)(torch.randn(1, 2, 5, 7)).shape == (1, 3, 10, 14)
 
 
 def test_paper_initialisation_is_normal_with_deviation_002_and_gains_around_one():

@@ -10,7 +10,16 @@ from torch.testing import assert_close
 
 from gan.contract import ImageShape
 from gan.errors import ConfigError
-from gan.networks.layers import ELU, Flatten, Unflatten, halved_side, initialise, lay_out, norm, stem_side
+from gan.networks.layers import (
+    ELU,
+    Flatten,
+    Unflatten,
+    halved_side,
+    initialise,
+    lay_out,
+    norm_layer,
+    stem_side,
+)
 
 VALUES = torch.tensor([-30.0, -3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0, 30.0], dtype=torch.float64)
 
@@ -47,7 +56,7 @@ class TestELU:
 
 class TestNorm:
     def test_layer_norm_has_one_gain_per_channel_and_statistics_over_channels_and_pixels(self):
-        layer = norm("layer", 6)
+        layer = norm_layer("layer", 6)
         assert sum(parameter.numel() for parameter in layer.parameters()) == 12
         maps = 3 + 2 * torch.randn(4, 6, 5, 7)
         found = layer(maps).flatten(1)
@@ -56,8 +65,8 @@ class TestNorm:
         assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
     def test_the_others_are_batch_statistics_and_nothing(self):
-        assert type(norm("batch", 6)) is nn.BatchNorm2d
-        assert type(norm("none", 6)) is nn.Identity
+        assert type(norm_layer("batch", 6)) is nn.BatchNorm2d
+        assert type(norm_layer("none", 6)) is nn.Identity
 
 
 LAYERS = [nn.Linear(400, 300), nn.Conv2d(40, 60, 3), nn.ConvTranspose2d(60, 40, 5)]

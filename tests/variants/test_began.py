@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from gan.contract import ImageShape
 from gan.training import new_train_state, set_learning_rates, training_steps
-from gan.variants.began import Balance, BoundaryEquilibrium, Course, Stall
+from gan.variants.began import Balance, BoundaryEquilibrium, Plateau, Stall
 from tests.closed_forms import PARAMS, method_of, objective_of
 
 
@@ -156,10 +156,10 @@ def test_a_saved_game_has_k_and_what_is_known_of_m():
     twin = game(stall=Stall(factor=0.5, patience=3))
     twin.load_state_dict(objective.state_dict())
     assert float(twin.k) == float(objective.k) == pytest.approx(0.1 * (0.3 + 0.2 + 0.4))
-    assert twin.course == objective.course and twin.course is not objective.course
+    assert twin.plateau == objective.plateau and twin.plateau is not objective.plateau
     after = [play(each, real=1.0, of_critic=0.0, of_generator=0.4) for each in (objective, twin)]
     assert float(twin.k) == float(objective.k)
-    assert after[0] == after[1] and twin.course == objective.course
+    assert after[0] == after[1] and twin.plateau == objective.plateau
 
 
 def test_a_resumed_run_goes_on_with_its_k():
@@ -189,19 +189,19 @@ def test_a_resumed_run_goes_on_with_its_k():
 
 class TestStall:
     def test_the_running_mean_of_m_begins_with_the_first_and_moves_by_a_hundredth(self):
-        course, stall = Course(), Stall(factor=0.5, patience=100)
-        course.follow(2.0, stall)
-        assert course.measure == course.lowest == 2.0
-        course.follow(1.0, stall)
-        assert course.measure == course.lowest == pytest.approx(0.99 * 2.0 + 0.01 * 1.0)
-        assert (course.waited, course.factor) == (0, 1.0)
+        plateau, stall = Plateau(), Stall(factor=0.5, patience=100)
+        plateau.update(2.0, stall)
+        assert plateau.measure == plateau.lowest == 2.0
+        plateau.update(1.0, stall)
+        assert plateau.measure == plateau.lowest == pytest.approx(0.99 * 2.0 + 0.01 * 1.0)
+        assert (plateau.waited, plateau.factor) == (0, 1.0)
 
     def test_the_rates_are_halved_after_so_many_steps_without_a_new_low(self):
-        course, stall = Course(), Stall(factor=0.5, patience=3)
+        plateau, stall = Plateau(), Stall(factor=0.5, patience=3)
         factors = []
         for measure in [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 2.0, 2.0, 2.0]:
-            course.follow(measure, stall)
-            factors.append(course.factor)
+            plateau.update(measure, stall)
+            factors.append(plateau.factor)
         # 1.0 is no new low after itself: waits of 1, 2, 3 halve, then again; two falls begin anew.
         assert factors == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25, 0.125]
 
@@ -211,7 +211,7 @@ class TestStall:
             method, ImageShape(1, 28, 28), PARAMS.train, steps=4, seed=0, device=torch.device("cpu")
         )
         for measure, expected in [(1.0, 1e-3), (1.0, 5e-4), (2.0, 2.5e-4)]:
-            state.gan.objective.course.follow(measure, method.stall)
+            state.gan.objective.plateau.update(measure, method.stall)
             set_learning_rates(state)
             for optimizer in (state.generator_optimizer, state.critic_optimizer):
                 assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
@@ -219,8 +219,8 @@ class TestStall:
     def test_m_is_followed_only_where_rates_depend_on_it(self):
         objective = game()
         play(objective, real=1.0, of_critic=0.0, of_generator=0.2)
-        assert math.isnan(objective.course.measure) and objective.rate_factor() == 1
+        assert math.isnan(objective.plateau.measure) and objective.rate_factor() == 1
         objective = game(stall=Stall(factor=0.5, patience=1))
         for _ in range(2):
             play(objective, real=1.0, of_critic=0.0, of_generator=0.2)
-        assert objective.course.measure == pytest.approx(1.3) and objective.rate_factor() == 0.5
+        assert objective.plateau.measure == pytest.approx(1.3) and objective.rate_factor() == 0.5

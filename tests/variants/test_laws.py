@@ -13,13 +13,13 @@ from torch.testing import assert_close
 from gan.config import load_params
 from gan.contract import ImageShape, Objective
 from gan.training import (
-    critic_step,
-    generator_gradients,
-    generator_update,
+    compute_generator_gradients,
     held_out_scalars,
     new_train_state,
     read_scalars,
     training_steps,
+    update_critic,
+    update_generator,
 )
 from gan.variants import Variant
 from pipeline.claims.vocabulary import history_scalars
@@ -113,7 +113,7 @@ def test_a_critic_step_moves_the_whole_critic_and_nothing_of_the_generator(metho
     state = new_state(method)
     critic, generator = snapshot(state.gan.critic), snapshot(state.gan.generator)
     fake = state.draw_fakes(4, with_graph=False)
-    critic_step(state, next(batches(method)), fake)
+    update_critic(state, next(batches(method)), fake)
     # What adds a constant to all scores cancels in a difference of means, but for rounding: the last bias,
     # and in the residual critic those of its last block, which no activation follows.
     may_stand = {list(critic)[-1], "blocks.2.second.bias", "blocks.2.shortcut.bias"}
@@ -138,13 +138,13 @@ def ignores_a_constant(state, fake):
 
 def test_a_generator_step_moves_the_whole_generator_and_nothing_of_the_critic(method):
     state = new_state(method)
-    critic_step(state, next(batches(method)), state.draw_fakes(4, with_graph=False))
+    update_critic(state, next(batches(method)), state.draw_fakes(4, with_graph=False))
     critic, generator = snapshot(state.gan.critic), snapshot(state.gan.generator)
     state.critic_optimizer.zero_grad()
     # Gains begin at 1, where a small recipe's first update may be lost in rounding.
     state.generator_optimizer.param_groups[0]["lr"] = 0.1
-    generator_gradients(state, state.draw_fakes(4, with_graph=True))
-    generator_update(state)
+    compute_generator_gradients(state, state.draw_fakes(4, with_graph=True))
+    update_generator(state)
     assert moved(state.gan.critic, critic) == set()
     assert moved(state.gan.generator, generator) == set(generator)
     assert all(parameter.grad is None for parameter in state.gan.critic.parameters())

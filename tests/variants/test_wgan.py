@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gan.contract import ImageShape
-from gan.training import critic_step, new_train_state
+from gan.training import new_train_state, update_critic
 from gan.variants.wgan import clip_parameters
 from tests.closed_forms import PARAMS, MeanCritic, method_of, objective_of, scores
 
@@ -55,7 +55,7 @@ def test_after_a_critic_step_every_weight_lies_inside_the_clip(bound):
     method = method_of("wgan", batch_size=4, clip=bound)
     state = new_train_state(method, image, PARAMS.train, steps=1, seed=0, device=torch.device("cpu"))
     assert max(weight.abs().max().item() for weight in state.gan.critic.parameters()) > bound
-    critic_step(state, torch.rand(4, *image), state.draw_fakes(4, with_graph=False))
+    update_critic(state, torch.rand(4, *image), state.draw_fakes(4, with_graph=False))
     for weight in state.gan.critic.parameters():
         assert weight.abs().max().item() <= bound * (1 + 1e-6)
     gains = [module.weight for module in state.gan.critic.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gan.contract import ImageShape
-from gan.variants.wgan_penalty import PENALTIES, saturate, to_unit_norm
+from gan.variants.wgan_penalty import PENALTIES, saturate, scale_to_unit_norm
 from tests.closed_forms import (
     SHAPES,
     Linear,
@@ -76,7 +76,7 @@ class TestUnitNorm:
     def test_weights_of_zero_stay_zero(self):
         critic = nn.Linear(2, 2, bias=False)
         critic.weight.data.zero_()
-        to_unit_norm(critic)
+        scale_to_unit_norm(critic)
         assert critic.weight.unique().tolist() == [0]
 
     def test_there_is_no_penalty(self):

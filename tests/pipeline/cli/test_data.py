@@ -286,7 +286,7 @@ def snapshot(project):
             "has 34x30 pixels, the store's are",
         ),
         (["own", "mine", "--grey", "--crop", "middle"], 78, "no crop 'middle'; there are exact, short_side"),
-        (["own", "broken.npy"], 65, "no array that could be read"),
+        (["own", "broken.npy"], 65, "can't be read as an array"),
         (["own", "broken"], 65, "can't be decoded"),
     ],
 )
