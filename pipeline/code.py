@@ -1,7 +1,7 @@
-"""Stage `code`: for every stage a digest of the code that it runs, so that each depends on one small file.
+"""Stage `code`: writes a digest of the code of every stage, so that each depends on one small file.
 
-`build/code/train-DATASET-VARIANT.json` has the digest of the code that this entry trains with, and its
-method with all defaults.
+`build/code/train-DATASET-VARIANT.json` has the digest of the code that trains this recipe, and its method
+with all defaults.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Stage `collect`: the digests of what one cell left, in the folder of the study that selects it.
+"""Stage `collect`: writes the digests of a cell's results into the folder of the study that selects it.
 
-What comes after all cells depends on that folder alone. It would depend on whole folders of cells
-otherwise, and the cells of other studies would make it stale.
+Stages that need all cells depend on that folder alone. If they depended on the folders of results instead,
+the cells of other studies would make them stale.
 """
 
 from gan.config import Params

@@ -1,4 +1,4 @@
-"""Stage `contact`: one picture of a data set's images, as they are trained on."""
+"""Stage `contact`: draws a contact sheet of a data set's images as training sees them."""
 
 import numpy as np
 
@@ -19,12 +19,12 @@ def main(params: Params, argument: str) -> None:
 
 
 def contact_sheet(store: ImageStore, count: int = COLUMNS * ROWS) -> bytes:
-    """Lay out images spread evenly over a split, sorted by class where it has classes, as PNG."""
+    """Lay out evenly spaced images of a split, sorted by class if it has classes, as PNG."""
     count = min(count, len(store))
     chosen = np.linspace(0, len(store) - 1, count).astype(np.int64)
     chosen = chosen[np.argsort(store.read_labels(chosen), kind="stable")]
     columns = min(COLUMNS, count)
-    missing = -count % columns  # of the last row, left black
+    missing = -count % columns  # places of the last row, left black
     images = drawn(store.read(chosen))
     images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
     picture = lay_out(images, columns)

@@ -1,4 +1,4 @@
-"""Stage `convert`: raw files of a data set -> one store of uniform records, equal bytes for equal files."""
+"""Stage `convert`: writes a store of uniform records from raw files, equal bytes for equal files."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -28,7 +28,7 @@ def main(params: Params, argument: str) -> None:
         count = max(end for _, end in conversion.splits.values())
         write_store(
             dataset.store,
-            _shown(conversion.records, count, dataset.name),
+            _show_progress(conversion.records, count, dataset.name),
             image=conversion.image,
             splits=conversion.splits,
             recipe=conversion.recipe,
@@ -37,8 +37,8 @@ def main(params: Params, argument: str) -> None:
         )
 
 
-def _shown(records: Iterable[Item], count: int, name: str) -> Iterator[Item]:
-    """Pass records on under a progress bar on stderr."""
+def _show_progress(records: Iterable[Item], count: int, name: str) -> Iterator[Item]:
+    """Yield the records, with a progress bar on stderr."""
     yield from track(records, f"convert {name}", total=count, console=Console(stderr=True))
 
 

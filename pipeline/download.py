@@ -1,7 +1,7 @@
-"""Stage `download`: the files of a data set, from its manifest entry to data/raw/DATASET, verified.
+"""Stage `download`: fetches the files of a data set to data/raw/DATASET and verifies them.
 
-What other stages depend on is data/raw/DATASET.json, which names the files. DVC keeps that, and not
-the files: they may have 43 GB, and whoever pulls the converted images doesn't need them.
+Stage `convert` depends on data/raw/DATASET.json, which lists the files. DVC caches that list and not the
+files: they may take up 43 GB, and nobody who pulls the converted images needs them.
 """
 
 from gan.config import Params

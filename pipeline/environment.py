@@ -1,8 +1,8 @@
-"""Owns the environment variables that are Gantry's own: their names, defaults and checks.
+"""Owns Gantry's environment variables: their names, defaults and checks.
 
-Every one begins with GANTRY_, but for JOBS, which is also a variable of the Makefile. Each is read when a
-command starts and not when a module is imported, so that a bad value is one line and exit code 78. The
-variables of MLflow, DVC and torchrun are read where those are used.
+All begin with GANTRY_ except JOBS, which is also a variable of the Makefile. They are read when a command
+starts rather than when a module is imported, so that a bad value gives one line and exit code 78. The
+variables of MLflow, DVC and torchrun are read where these are used.
 """
 
 import math
@@ -16,7 +16,7 @@ CHECKPOINT_SECONDS = "GANTRY_CHECKPOINT_SECONDS"
 MIRROR = "GANTRY_MIRROR"
 PROCESSES = "GANTRY_PROCESSES"
 JOBS = "JOBS"
-# A name that nobody reads any more would be ignored without a word.
+# Without this an old name would be ignored silently.
 RENAMED = {"GAN_CKPT_DIR": CHECKPOINT_DIR}
 DEFAULT_CHECKPOINT_SECONDS = 15.0
 
@@ -40,7 +40,7 @@ def checkpoint_dir() -> Path | None:
 
 
 def checkpoint_seconds() -> float:
-    """Seconds between two checkpoints: how much work a kill may cost. It changes no result."""
+    """Seconds between two checkpoints, the most work that a kill can cost; changes no result."""
     given = os.environ.get(CHECKPOINT_SECONDS)
     if given is None:
         return DEFAULT_CHECKPOINT_SECONDS
@@ -54,7 +54,7 @@ def checkpoint_seconds() -> float:
 
 
 def mirror() -> str:
-    """Folder or address that files are looked for in first; "" for none."""
+    """Folder or address where files are looked for first; "" for none."""
     given = os.environ.get(MIRROR, "")
     return str(_expanded(MIRROR, given)) if given.startswith("~") else given
 
@@ -66,7 +66,7 @@ def processes() -> int:
 
 
 def jobs() -> int:
-    """Cells that are trained at a time; default: the cores of the machine."""
+    """Number of cells to train at a time; default: the cores of the machine."""
     return _count(JOBS, os.cpu_count() or 1)
 
 
@@ -79,12 +79,12 @@ def _count(name: str, default: int) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise ConfigError(f"{name} is {given!r}; give a whole number from 1 on, such as {default}")
+        raise ConfigError(f"{name} is {given!r}; give a whole number of at least 1, such as {default}")
     return count
 
 
 def _expanded(name: str, given: str) -> Path:
-    """Expand `~`: a shell leaves it alone inside quotes, and an .env file has no shell."""
+    """Expand `~`, which shells don't expand inside quotes, nor readers of .env files at all."""
     try:
         return Path(given).expanduser()
     except RuntimeError as error:

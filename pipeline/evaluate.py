@@ -1,7 +1,7 @@
 """Stage `evaluate`: scores a cell's samples and writes build/metrics/KEY.json, flat, under full names.
 
-Reads samples, evaluator and reference only. Scores of the averaged generator have plain names, those
-of the raw one end in _raw; floor and ceiling are the reference's, carried along beside every score.
+Reads samples, evaluator and reference only. Scores of the averaged generator have plain names, those of the
+raw one end in _raw; floor and ceiling are copied from the reference.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ Columns = dict[Suffix, dict[str, float]]
 
 
 def main(params: Params, key: str) -> None:
-    """Score both generators' samples against as many images of the reference."""
+    """Score the samples of both generators against the same number of reference images."""
     cell = parse_cell(key, params)
     evaluator, reference = read_json(cell.evaluator / "card.json"), read_json(cell.reference / "card.json")
     _check_reference(cell, params, evaluator, reference)
@@ -60,7 +60,7 @@ def main(params: Params, key: str) -> None:
 
 
 def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any) -> None:
-    """Raise DataError when the reference is of another evaluator or another protocol."""
+    """Raise DataError if the reference was made with another evaluator or protocol."""
     card = cell.reference / "card.json"
     again = f"run 'dvc repro reference@{cell.dataset}'"
     if reference["evaluator_sha256"] != evaluator["sha256"]:
@@ -68,11 +68,11 @@ def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any)
             f"{card}: made with evaluator {reference['evaluator_sha256'][:12]}..., the one in "
             f"{cell.evaluator} is {evaluator['sha256'][:12]}...; {again}"
         )
-    found = reference["n"], reference["split"]
+    actual = reference["n"], reference["split"]
     wanted = params.samples[cell.dataset], params.evaluate.reference
-    if found != wanted:
+    if actual != wanted:
         raise DataError(
-            f"{card}: holds {found[0]} of {found[1]}, expected {wanted[0]} of {wanted[1]}; {again}"
+            f"{card}: holds {actual[0]} of {actual[1]}, expected {wanted[0]} of {wanted[1]}; {again}"
         )
 
 
@@ -82,9 +82,9 @@ def _read_samples(cell: Cell, name: str, shape: tuple[int, ...]) -> NDArray[np.u
     try:
         images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: no whole array ({error}); {again}") from error
+        raise DataError(f"{path}: not a whole array ({error}); {again}") from error
     if images.dtype != np.uint8 or images.shape != shape:
-        raise DataError(f"{path}: found {images.dtype} {images.shape}, expected uint8 {shape}; {again}")
+        raise DataError(f"{path}: is {images.dtype} {images.shape}, expected uint8 {shape}; {again}")
     return images
 
 

@@ -1,7 +1,7 @@
-"""Stage `evaluator`: makes the network whose features and classes score a data set's images.
+"""Stage `evaluator`: trains or fetches the network whose features and classes score a data set's images.
 
-Writes build/evaluators/DATASET: the weights, and card.json with their hash and the share of the test
-split's digits that mnistnet, which is trained here, names rightly. Inception's weights are fetched.
+Writes build/evaluators/DATASET: the weights, and card.json with their hash and, for a network that is
+trained here, its accuracy on the test split. Inception's weights are fetched.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ from pipeline import environment
 from pipeline.stage import MANIFEST, Dataset, find_dataset, run_stage
 
 MOST_PICTURES = 60_000  # 740 MB of 64 pixels
-_PORTION = 4096  # stacks at a time
+_PORTION = 4096  # stacks read at a time
 
 
 def main(params: Params, argument: str) -> None:
@@ -47,7 +47,7 @@ def main(params: Params, argument: str) -> None:
     if name == Digits.name:
         card = _train_mnistnet(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
     elif name == Points.name:
-        card = _name_points(ImageStore(dataset.store, "test"))
+        card = _describe_points(ImageStore(dataset.store, "test"))
     elif name == Attributes.name:
         card = _train_attributes(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
     else:
@@ -70,12 +70,12 @@ def _train_mnistnet(
     }
 
 
-def _name_points(test: ImageStore) -> dict[str, Any]:
+def _describe_points(test: ImageStore) -> dict[str, Any]:
     points, modes = _digits(test)
     extractor = Points()
-    found = extractor.extract(points).probabilities
-    assert found is not None
-    columns, rows = found.argmax(axis=2).T
+    probabilities = extractor.extract(points).probabilities
+    assert probabilities is not None
+    columns, rows = probabilities.argmax(axis=2).T
     right = float((SIDE * rows + columns == modes).mean())
     return {"sha256": extractor.sha256, "accuracy": right, "features": Points.size, "classes": SIDE**2}
 
@@ -85,7 +85,7 @@ def _train_attributes(
 ) -> dict[str, Any]:
     if not train.attributes:
         raise ConfigError(
-            "evaluator.pictures is attributes, and the images have none; take inception, or CelebA"
+            "evaluator.pictures is attributes, but the images have none; use inception, or CelebA"
         )
     shape, count = train.image, len(train.attributes)
     net = new_network(lambda: AttributeNet(shape, count), recipe.seed)
@@ -121,32 +121,32 @@ def _train(
 
 
 def _fetch_inception(folder: Path) -> dict[str, Any]:
-    """Bring the published weights by way of data/raw/inception, where a file of one's own may lie."""
+    """Fetch the published weights through data/raw/inception, where users may put the file themselves."""
     name = Inception.name
     (file,) = find_entry(read_manifest(MANIFEST), name, MANIFEST).files
     weights = fetch(file, Dataset(name).raw, mirror=environment.mirror())
     write_bytes(folder / "weights.pth", weights.read_bytes())
-    # It was trained on none of these images, so that no share of them is named rightly.
+    # It was trained on other classes, so it has no accuracy here.
     return {"sha256": file.sha256, "accuracy": None, "features": Inception.size, "classes": 1008}
 
 
 def _digits(store: ImageStore) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (N, 1, H, W) and labels (N,) of a split's digits.
 
-    Of stacked digits, whose labels are 100 r + 10 g + b, each digit once: those of MNIST that were drawn,
-    99.8 % of them in the training split.
+    From stacked digits, whose labels are 100 r + 10 g + b, each distinct digit is taken once; the training
+    split holds 99.8 % of MNIST's.
     """
     everything = np.arange(len(store))
     if store.image.channels == 1:
         return store.read(everything), store.read_labels(everything)
-    found: dict[bytes, int] = {}
+    labels: dict[bytes, int] = {}
     for begin in range(0, len(store), _PORTION):
         portion = everything[begin : begin + _PORTION]
         names = store.read_labels(portion)[:, None] // np.array([100, 10, 1]) % 10
         for stack, digits in zip(store.read(portion), names, strict=True):
-            found |= {digit.tobytes(): int(label) for digit, label in zip(stack, digits, strict=True)}
-    images = np.frombuffer(bytearray(b"".join(found)), np.uint8).reshape(-1, 1, *store.image[1:])
-    return images, np.array(list(found.values()), np.int64)
+            labels |= {digit.tobytes(): int(label) for digit, label in zip(stack, digits, strict=True)}
+    images = np.frombuffer(bytearray(b"".join(labels)), np.uint8).reshape(-1, 1, *store.image[1:])
+    return images, np.array(list(labels.values()), np.int64)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Stage `reference`: what a data set's samples are compared with, and the scale of every score.
+"""Stage `reference`: computes what a data set's samples are compared with, and the scale of every score.
 
-Writes build/reference/DATASET: features.npz with the features of n images of the reference split, how
-many of them are of each class, and the features of up to 60,000 training images; and card.json with the
-scores of real images of the training split (floor) and of noise (ceiling); where modes are counted, also
-what uniform ones would score. The floor's own images are not among the training images that it is
-searched in for copies.
+Writes build/reference/DATASET: features.npz with the features of n images of the reference split, the number
+of images in each class, and the features of up to 60,000 training images; and card.json with the scores of
+real images of the training split (floor) and of noise (ceiling), and where modes are counted, of uniform
+modes. The floor's own images are left out of the training images in which copies are searched.
 """
 
 import io
@@ -36,19 +35,19 @@ def main(params: Params, name: str) -> None:
     extractor = load_extractor(dataset.evaluator, store.image)
 
     chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, name, f"its split {split}")
-    found = extractor.extract(store.read(chosen))
+    extracted = extractor.extract(store.read(chosen))
     known = np.arange(len(train))
     if len(known) > MOST_TRAINING_IMAGES:
         known = _draw(known, MOST_TRAINING_IMAGES, TRAIN_SEED, name, "its training split")
     train_features = np.concatenate(
         [extractor.extract(train.read(part)).features for part in _portions(known)]
     )
-    # Real images that the reference holds already would be at no distance from it.
+    # Images that are in the reference already would be at distance 0 from it.
     own = chosen if split == "train" else np.empty(0, np.int64)
     others = np.setdiff1d(np.arange(len(train)), own)
     drawn = _draw(others, n, FLOOR_SEED, name, "its training split beside the reference")
     unseen = train_features[~np.isin(known, own)]
-    reference = replace(Reference.of(*found, unseen), train=train_features)
+    reference = replace(Reference.of(*extracted, unseen), train=train_features)
     beside = replace(reference, train=train_features[~np.isin(known, drawn)])
     noise = np.random.default_rng(CEILING_SEED).integers(0, 256, (n, *store.image), dtype=np.uint8)
     floor = _scores(extractor, train.read(drawn), beside)
@@ -59,11 +58,11 @@ def main(params: Params, name: str) -> None:
         "evaluator_sha256": extractor.sha256,
         "training_images": len(known),
         "suspicious": reference.suspicious,
-        **({"uniform": _uniform(n, found.probabilities)} if "modes" in floor else {}),
+        **({"uniform": _uniform(n, extracted.probabilities)} if "modes" in floor else {}),
         "floor": floor,
         "ceiling": _scores(extractor, noise, reference),
     }
-    write_bytes(dataset.reference / "features.npz", _packed(reference))
+    write_bytes(dataset.reference / "features.npz", _pack(reference))
     write_json(dataset.reference / "card.json", card)
 
 
@@ -74,14 +73,14 @@ def _uniform(n: int, probabilities: NDArray[np.float32] | None) -> dict[str, flo
 
 
 def _draw(indices: NDArray[np.int64], n: int, seed: int, dataset: str, where: str) -> NDArray[np.int64]:
-    """Draw n of the indices without replacement, in rising order. Raises ConfigError when they are fewer."""
+    """Draw n of the indices without replacement, in rising order. Raises ConfigError if there are fewer."""
     if n > len(indices):
         raise ConfigError(f"samples.{dataset} is {n}, and {where} has {len(indices)} images; lower it")
     return np.sort(np.random.default_rng(seed).choice(indices, n, replace=False))
 
 
 def _portions(numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Cut numbers into portions whose images are few enough to hold."""
+    """Cut numbers into portions whose images fit in memory."""
     return [numbers[begin : begin + 4096] for begin in range(0, len(numbers), 4096)]
 
 
@@ -89,8 +88,8 @@ def _scores(extractor: Extractor, images: NDArray[np.uint8], reference: Referenc
     return score(*extractor.extract(images), reference) | score_images(images)
 
 
-def _packed(reference: Reference) -> bytes:
-    """Pack as npz. Its members bear zip's first date, 1980, so that equal features give equal bytes."""
+def _pack(reference: Reference) -> bytes:
+    """Pack as npz, whose members are all dated 1980, so that equal features give equal bytes."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {
         "features": reference.features,

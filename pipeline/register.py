@@ -1,9 +1,8 @@
-"""Stage `register`: a scored model becomes a version in MLflow's registry, its run gets the scores.
+"""Stage `register`: makes a scored model a version in MLflow's registry and logs the scores to its run.
 
-A run that diverged gets its scores as well, and no version: its out names no model.
-
-The out holds no version number and no run id, which differ between databases: a restored out is true
-in each. A lost database is refilled by `gantry sync`.
+A run that diverged gets its scores too, but no version: its output names no model. The output holds neither
+version number nor run id, which differ between databases, so that a restored one is valid with any of them.
+`gantry sync` refills a lost database.
 """
 
 import logging

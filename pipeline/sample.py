@@ -1,9 +1,8 @@
-"""Stage `sample`: noise through a trained generator, averaged and raw, to uint8 images and a grid.
+"""Stage `sample`: generates images with a trained generator, averaged and raw, and draws a grid of them.
 
-Equal noise reaches every cell whose z_dim and noise law are equal, so that their images can be laid
-side by side. Ways from one noise vector to another show what lies between two images: spherical for
-normal noise, straight for uniform noise. Beside the first samples lie the training images that are nearest
-to them, pixel by pixel: a copy would show.
+Cells with equal z_dim and noise law get equal noise, so that their images can be compared side by side.
+Interpolations between noise vectors show what lies between two images. For the first samples the nearest
+training images, by pixels, are kept too, so that copies show.
 """
 
 from pathlib import Path
@@ -25,15 +24,15 @@ from pipeline.stage import parse_cell, run_stage
 
 Pixels = NDArray[np.uint8]
 
-WAYS, STEPS = 8, 10
-COMPARED = 8  # samples that are searched for among the training images
+PATHS, STEPS = 8, 10
+COMPARED = 8  # samples whose nearest training images are kept
 PORTION = 4096  # training images held at a time
 
 
 def main(params: Params, key: str) -> None:
     """Write build/samples/KEY/{averaged,raw,interpolation,nearest}.npy, nearest.json and grid.png.
 
-    interpolation.npy: (8, 10, C, H, W) by the averaged generator, one way a row. nearest.npy:
+    interpolation.npy: (8, 10, C, H, W) by the averaged generator, one path per row. nearest.npy:
     (8, C, H, W), the training images nearest to the averaged generator's first samples; nearest.json has
     their numbers in the split and their distances, as root mean square of grey levels.
     """
@@ -47,10 +46,10 @@ def main(params: Params, key: str) -> None:
         _save(cell.samples / f"{name}.npy", images)
         if name == "averaged":
             stream = torch.Generator().manual_seed(derive_seed("interpolation"))
-            ends = draw_noise(2 * WAYS, card.method.z_dim, card.method.noise, stream)
-            ways = interpolate(ends[:WAYS], ends[WAYS:], STEPS, card.method.noise)
-            between = generate_images(generator, ways.flatten(0, 1))
-            _save(cell.samples / "interpolation.npy", between.unflatten(0, (WAYS, STEPS)))
+            ends = draw_noise(2 * PATHS, card.method.z_dim, card.method.noise, stream)
+            paths = interpolate(ends[:PATHS], ends[PATHS:], STEPS, card.method.noise)
+            between = generate_images(generator, paths.flatten(0, 1))
+            _save(cell.samples / "interpolation.npy", between.unflatten(0, (PATHS, STEPS)))
             nearest, numbers, distances = nearest_images(
                 images[:COMPARED].numpy(), ImageStore(cell.store, "train")
             )
@@ -61,7 +60,7 @@ def main(params: Params, key: str) -> None:
 
 
 def nearest_images(images: Pixels, store: ImageStore) -> tuple[Pixels, list[int], list[float]]:
-    """Images of a store that are nearest to given ones (N, C, H, W), with their numbers and distances.
+    """Find the images of a store nearest to given ones (N, C, H, W), with their numbers and distances.
 
     A distance is the root mean square over all values of an image, in grey levels.
     """
@@ -69,10 +68,10 @@ def nearest_images(images: Pixels, store: ImageStore) -> tuple[Pixels, list[int]
     numbers, distances = np.zeros(len(rows), np.int64), np.full(len(rows), np.inf)
     for begin in range(0, len(store), PORTION):
         portion = store.read(range(begin, min(begin + PORTION, len(store))))
-        found = nearest_neighbours(rows, portion.reshape(len(portion), -1).astype(np.float32))
-        is_nearer = found.distance < distances
-        numbers[is_nearer] = begin + found.number[is_nearer]
-        distances = np.minimum(distances, found.distance)
+        nearest = nearest_neighbours(rows, portion.reshape(len(portion), -1).astype(np.float32))
+        is_nearer = nearest.distance < distances
+        numbers[is_nearer] = begin + nearest.number[is_nearer]
+        distances = np.minimum(distances, nearest.distance)
     scaled = distances / np.sqrt(rows.shape[1])
     return store.read(numbers), numbers.tolist(), scaled.round(3).tolist()
 

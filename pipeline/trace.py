@@ -1,10 +1,10 @@
-"""Owns the digest of the code that a stage, an entry of the roster or a score depends on.
+"""Owns digests of the code that a stage, a recipe's training or a score depends on.
 
 A stage's code is its own file, every module that it imports, directly or not, and the files beside those
 modules that they name: templates, style sheets, YAML. Comments, docstrings, layout and the texts of
-`raise` and of calls of `logging` don't enter it, so that they make nothing stale.
+`raise` and of calls of `logging` are left out, so that they make nothing stale.
 
-Training is traced more finely, since it is what costs hours: for each recipe only what it trains with.
+Training is traced more finely, since it takes hours: each recipe depends only on what it trains with.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ STAGES = (
     "download convert contact evaluator reference trajectory sample evaluate register collect "
     "champion report claims"
 ).split()
-# What a score is made by, from the first sample on; stamped into it (pipeline.scores.protocol).
+# What computes a score, from sampling on; its digest is in the stamp (pipeline.scores.protocol).
 SCORING = ["pipeline.evaluate", "pipeline.reference", "pipeline.sample", "gan.sampling"]
-# Stages that run, or stamp, more than the file of their name.
+# Stages that run, or stamp, more than the module of their name.
 ROOTS = {
     "claims": ["pipeline.claims.__main__"],
     "evaluate": SCORING,
@@ -35,10 +35,10 @@ ROOTS = {
 # The package's version, and the rosters, which import every variant and every family of networks. What a
 # stage does with an entry depends on its model, whose card has the digest of the entry's own code.
 ROSTERS = frozenset({"gan", "gan.networks", "gan.variants"})
-# Reads every parameter, so that it imports what each of them shapes: digested, and not followed.
+# Imports the models of all parameters: digested, but its imports are not followed.
 LEAVES = frozenset({"gan.config"})
-# What reads parameters and writes cards can't change weights otherwise than by the method, which stands
-# beside the digest; an error's class, or what ends a run early, can't at all.
+# Reading parameters and writing cards affects weights only through the method, which is recorded beside
+# the digest; classes of errors, and the way that a run is interrupted, don't affect them at all.
 NOT_TRAINED_WITH = ROSTERS | {"gan.card", "gan.config", "gan.errors", "pipeline.training.interruption"}
 # Where the code that can change weights lies. The rest of `pipeline` asks for a training, shows or logs it.
 TRAINED_WITH = ("gan", "pipeline.training")
@@ -46,7 +46,7 @@ HERE = Path()
 
 
 def trace_stage(stage: str, folder: Path = HERE) -> dict[str, Any]:
-    """Digest the code that a stage runs; of training, see `trace_training`."""
+    """Digest the code that a stage runs; for training, see `trace_training`."""
     return trace(ROOTS.get(stage, [f"pipeline.{stage}"]), ROSTERS, folder=folder)
 
 
@@ -70,10 +70,10 @@ def trace(
 
 
 def trace_training(method: BaseModel) -> dict[str, Any]:
-    """Digest the code that makes the weights of entries whose methods have these types.
+    """Digest the code that makes the weights of recipes whose methods have these types.
 
-    Followed are the modules of `gan` and of pipeline.training that the stage, the entry's kind and its family
-    of networks import; of the rosters only the classes of the method itself.
+    It follows what the stage, the variant and its family of networks import from `gan` and from
+    pipeline.training; from the rosters it takes only the classes of the method itself.
     """
     family = f"gan.networks.{method.networks.kind}"  # type: ignore[attr-defined]
     traced = trace(["pipeline.train", type(method).__module__, family], NOT_TRAINED_WITH, TRAINED_WITH)
@@ -84,7 +84,7 @@ def trace_training(method: BaseModel) -> dict[str, Any]:
 
 
 def models_of(value: object) -> Iterator[type]:
-    """Yield the classes of `gan` that a model and its fields, at any depth, are made of."""
+    """Yield the classes of `gan` that a model and, recursively, its fields are made of."""
     if isinstance(value, BaseModel):
         yield from (model for model in type(value).__mro__ if model.__module__.startswith("gan."))
         for name in type(value).model_fields:
@@ -101,16 +101,16 @@ def reachable(
     packages: Collection[str] = ("gan",),
 ) -> set[str]:
     """Find the roots and the modules that they import, directly or not, in a checkout's folder."""
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             imported = imports_of(name, folder) if name not in LEAVES else set()
             imported |= set(accumulate(name.split(".")[:-1], "{}.{}".format))  # Python runs these too
             waiting += [n for n in imported if _inside(n, packages) and n not in left_out]
-    return found
+    return reached
 
 
 def _inside(name: str, packages: Iterable[str]) -> bool:
@@ -124,20 +124,20 @@ def imports_of(name: str, folder: Path = HERE) -> set[str]:
 
 def files_named_by(names: Iterable[str], folder: Path = HERE) -> set[Path]:
     """Find the files beside modules that they name in a string, or that such a file names in its turn."""
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for name in names:
         place = _source(name, folder).parent  # type: ignore[union-attr]
         waiting = list(_read(name, folder).file_names)
         while waiting:
             path = place / waiting.pop()
-            if path not in found and path.is_file():
-                found.add(path)
+            if path not in paths and path.is_file():
+                paths.add(path)
                 waiting += re.findall(r'"([\w.]+\.\w+)"', path.read_text(encoding="utf-8"))
-    return found
+    return paths
 
 
 def digest_of(name: str, folder: Path = HERE) -> str:
-    """SHA-256 of a module's syntax tree; comments, docstrings, layout and messages don't enter it."""
+    """SHA-256 of a module's syntax tree, without comments, docstrings, layout and messages."""
     return _read(name, folder).digest
 
 
@@ -150,7 +150,7 @@ def _digest(value: object) -> str:
 
 
 class _Silence(ast.NodeTransformer):
-    """Takes out what only a reader sees: docstrings, and the texts of errors and of log lines."""
+    """Removes what only a reader sees: docstrings, and the texts of errors and log lines."""
 
     def _without_docstring(self, node: Any) -> Any:
         self.generic_visit(node)
@@ -172,7 +172,7 @@ class _Silence(ast.NodeTransformer):
 
 
 def _without_texts(node: ast.AST) -> ast.AST:
-    """Empty every string in a tree; what a formatted one evaluates is a text too."""
+    """Empty every string in a tree, and every f-string with its expressions."""
 
     class Empty(ast.NodeTransformer):
         def visit_JoinedStr(self, _: ast.JoinedStr) -> ast.AST:
@@ -185,7 +185,7 @@ def _without_texts(node: ast.AST) -> ast.AST:
 
 
 class _Module(NamedTuple):
-    """What is asked of a module's text, which is parsed once."""
+    """Facts about a module's source, which is parsed once."""
 
     digest: str
     classes: dict[str, str]  # name of a class: its digest
@@ -223,7 +223,7 @@ def _parse(source: Path, _changed: int, _size: int) -> _Module:
 
 
 def _source(name: str, folder: Path) -> Path | None:
-    """File of a module, found without importing it; None for a name that is no module."""
+    """File of a module, without importing it; None for a name that isn't a module."""
     path = folder.joinpath(*name.split("."))
     candidates = (path.with_suffix(".py"), path / "__init__.py")
     return next((candidate for candidate in candidates if candidate.is_file()), None)

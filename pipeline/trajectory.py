@@ -1,8 +1,8 @@
-"""Stage `trajectory`: the averaged generator along a run, scored, and drawn from noise that changes.
+"""Stage `trajectory`: scores the averaged generator along a run, and samples it from changing noise.
 
-Each snapshot is scored by the data set's own evaluator against the validation split, or against
-training images where the set has none: never against the split that the final scores are of. A step is
-chosen, by the lowest FID, on a validation split only; training images would reward memorising them.
+Each snapshot is scored by the data set's own evaluator against the validation split, or against training
+images if the set has none: never against the split of the final scores. A step is chosen, by the lowest FID,
+on a validation split only; training images would reward memorising them.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ from gan.randomness import derive_seed
 from pipeline.drawing.curves import read_history
 from pipeline.stage import Cell, parse_cell, run_stage
 
-PICTURED = 64  # images of each snapshot from noise of its own
+PICTURED = 64  # images of each snapshot, from its own noise
 
 
 def main(params: Params, key: str) -> None:
     """Write build/trajectory/KEY/scores.json and images.npy.
 
-    scores.json: one entry of `points` for each snapshot, scores under their full names, and `chosen`, a
-    step or nothing. images.npy: uint8 (snapshots, 64, C, H, W), each snapshot from noise of its own.
-    Raises DataError for a model without snapshots.
+    scores.json: one entry of `points` for each snapshot, scores under their full names, and `chosen`, a step
+    or null. images.npy: uint8 (snapshots, 64, C, H, W), each snapshot from its own noise. Raises
+    DataError for a model without snapshots.
     """
     cell = parse_cell(key, params)
     torch.set_num_threads(params.train.num_threads)
@@ -56,27 +56,27 @@ def main(params: Params, key: str) -> None:
         named = {names[metric]: value for metric, value in scores.items()}
         points.append({"step": step, "images_seen": seen, **named})
         pictures.append(draw_images(generator, card, PICTURED, derive_seed("trajectory", step)).numpy())
-    found = {
+    record = {
         "split": split,
         "n": n,
         "data_digest": store.digest,
         "extractor": extractor.name,
         "extractor_sha256": extractor.sha256,
         "metrics": names,
-        "chosen": choose(points, names["fid"]) if split == "validation" else None,
+        "chosen": choose_step(points, names["fid"]) if split == "validation" else None,
         "points": points,
     }
-    write_json(cell.trajectory / "scores.json", found)
+    write_json(cell.trajectory / "scores.json", record)
     with replaced_atomically(cell.trajectory / "images.npy") as path, path.open("wb") as stream:
         np.save(stream, np.stack(pictures))
 
 
 def selection_split(cell: Cell) -> str:
-    """Split that a run may be looked at along the way: validation where there is one, else train."""
+    """Split that snapshots are scored against: validation if there is one, else train."""
     return "validation" if "validation" in read_manifest(cell.store).splits else "train"
 
 
-def choose(points: Sequence[dict[str, Any]], metric: str) -> int:
+def choose_step(points: Sequence[dict[str, Any]], metric: str) -> int:
     """Step of the lowest score; the later one of two that are equal."""
     return int(min(points, key=lambda point: (point[metric], -point["step"]))["step"])
 
@@ -85,23 +85,20 @@ def score_snapshot(
     extractor: Extractor, images: NDArray[np.uint8], reference: NDArray[np.floating[Any]]
 ) -> dict[str, float]:
     """Score images (N, C, H, W) against features (N, D) of the reference; classes if each image has one."""
-    found = extractor.extract(images)
-    near = neighbourhoods(found.features, reference)
+    extracted = extractor.extract(images)
+    near = neighbourhoods(extracted.features, reference)
     scores = {
-        "fid": frechet_distance(FeatureStats.of(found.features), FeatureStats.of(reference)),
+        "fid": frechet_distance(FeatureStats.of(extracted.features), FeatureStats.of(reference)),
         "precision": near.precision,
         "recall": near.recall,
     }
-    if found.probabilities is not None and found.probabilities.shape[1:] == (CLASSES,):
-        scores["classes"] = classes_covered(found.probabilities)
+    if extracted.probabilities is not None and extracted.probabilities.shape[1:] == (CLASSES,):
+        scores["classes"] = classes_covered(extracted.probabilities)
     return scores
 
 
 def images_seen(cell: Cell, steps: Sequence[int]) -> list[int]:
-    """Images that the critic had seen by each of these steps, by the run's history.
-
-    Between two rows of it they grow evenly; a snapshot stands on a row where one has been logged.
-    """
+    """Images that the critic had seen at each of these steps, interpolated between rows of the history."""
     history = read_history(cell.model / "history.csv", cell.key)
     known, seen = (np.concatenate([[0.0], history[name]]) for name in ("step", "images_seen"))
     return [round(float(value)) for value in np.interp(steps, known, seen)]

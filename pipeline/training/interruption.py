@@ -1,4 +1,4 @@
-"""Owns how a long stage is asked to end, and that it isn't left behind by whoever started it."""
+"""Owns stopping a long stage: by a signal, or by the death of the process that started it."""
 
 import ctypes
 import os
@@ -12,18 +12,17 @@ from types import FrameType
 
 @dataclass
 class Stop:
-    """The signal that asked for an end, 0 for none."""
+    """The signal that asked the stage to stop; 0 for none."""
 
     signal: int = 0
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """Note SIGTERM and SIGINT, for the loop to act on; a second one ends the process at once.
+    """Record SIGTERM and SIGINT for the loop to act on; a second signal ends the process at once.
 
-    Under DVC an exit with 0 would pass for a finished stage, so the caller exits with 128 + signal.
-    The death of the process above is such a signal too, where the kernel can tell (Linux): a killed
-    `dvc repro` leaves no trainer behind.
+    DVC takes an exit with 0 for a finished stage, so the caller exits with 128 + signal. On Linux the death
+    of the parent process counts as a signal too, so that a killed `dvc repro` leaves no trainer behind.
     """
     stop = Stop()
 

@@ -24,13 +24,13 @@ REFUSED = [
     ("GANTRY_CHECKPOINT_SECONDS", "", "is ''; give a number of seconds"),
     ("GANTRY_CHECKPOINT_SECONDS", "nan", "is 'nan'; give a number of seconds"),
     ("GANTRY_CHECKPOINT_SECONDS", "-1", "is '-1'; give a number of seconds"),
-    ("GANTRY_PROCESSES", "0", "is '0'; give a whole number from 1 on"),
-    ("GANTRY_PROCESSES", "two", "is 'two'; give a whole number from 1 on"),
+    ("GANTRY_PROCESSES", "0", "is '0'; give a whole number of at least 1"),
+    ("GANTRY_PROCESSES", "two", "is 'two'; give a whole number of at least 1"),
     ("GANTRY_CHECKPOINT_DIR", "~nobody-of-this-name/ckpt", "that user has no home; give the whole path"),
     ("GANTRY_MIRROR", "~nobody-of-this-name/files", "that user has no home; give the whole path"),
-    ("JOBS", "abc", "is 'abc'; give a whole number from 1 on"),
-    ("JOBS", "", "is ''; give a whole number from 1 on"),
-    ("JOBS", "1.5", "is '1.5'; give a whole number from 1 on"),
+    ("JOBS", "abc", "is 'abc'; give a whole number of at least 1"),
+    ("JOBS", "", "is ''; give a whole number of at least 1"),
+    ("JOBS", "1.5", "is '1.5'; give a whole number of at least 1"),
 ]
 
 

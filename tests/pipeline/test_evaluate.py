@@ -213,7 +213,7 @@ def test_samples_of_another_count_or_kind_are_an_error(project, damaged, found):
 def test_a_truncated_array_is_an_error(project, kept):
     path = project / "build/samples" / KEY / "averaged.npy"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=rf"averaged\.npy: no whole array .*sample@{KEY}"):
+    with pytest.raises(DataError, match=rf"averaged\.npy: not a whole array .*sample@{KEY}"):
         pipeline.evaluate.main(with_evaluation(), KEY)
 
 
@@ -394,7 +394,7 @@ def test_attributes_are_trained_on_where_the_images_have_them(tmp_path, monkeypa
     pipeline.evaluator.main(params, "celeba")
     card = read_json(Path("build/evaluators/celeba/card.json"))
     assert (card["name"], card["attributes"], card["features"]) == ("attributes", 1, 128)
-    with pytest.raises(ConfigError, match="the images have none; take inception"):
+    with pytest.raises(ConfigError, match="the images have none; use inception"):
         pipeline.evaluator.main(params, "cifar10")
 
 

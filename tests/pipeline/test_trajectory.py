@@ -20,7 +20,7 @@ from pipeline import trajectory
 from pipeline.claims.vocabulary import snapshot_score_names
 from pipeline.scores.course import Course, Point, read_course, read_seconds
 from pipeline.stage import Cell
-from pipeline.trajectory import choose, images_seen
+from pipeline.trajectory import choose_step, images_seen
 from tests.courses import write_course
 
 KEY = "mnist_tiny-gan-smoke-0"
@@ -130,8 +130,8 @@ def test_images_seen_are_those_of_the_history_and_grow_evenly_between_its_rows(c
 )
 def test_the_later_step_of_equals_is_chosen(fids, step):
     points = [{"step": 10 * index, "fid": fid} for index, fid in enumerate(fids)]
-    assert choose(points, "fid") == step
-    assert choose(points[::-1], "fid") == step
+    assert choose_step(points, "fid") == step
+    assert choose_step(points[::-1], "fid") == step
 
 
 def test_no_more_samples_are_scored_than_the_split_has_images(params, cell):
