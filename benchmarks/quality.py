@@ -22,8 +22,8 @@ from benchmarks.turns import Answer, Contender, Record, records_of, serve
 from gan.data.batches import endless_batches
 from gan.data.image_store import ImageStore
 from gan.errors import DataError
-from gan.extractors.base import load_extractor
-from gan.metrics.features import FeatureStats, frechet_distance
+from gan.extractors import load_extractor
+from gan.metrics.distances import FeatureStats, frechet_distance
 from gan.sampling import draw_noise, generate_images
 from gan.training import TrainState, finish_average, training_steps
 from pipeline.schedule.repro import ALLOCATOR

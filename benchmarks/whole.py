@@ -22,7 +22,8 @@ from gan.config import Params, load_params
 from gan.data.digits import SPLIT_RULES
 from gan.data.image_store import write_store
 from gan.files import read_json, write_json
-from gan.metrics.features import Reference, score
+from gan.metrics.catalogue import score
+from gan.metrics.reference import Reference, Samples
 from gan.sampling import draw_noise, generate_images
 from pipeline import train
 from pipeline.schedule.repro import ALLOCATOR
@@ -129,7 +130,8 @@ def measure_scores(count: int) -> Iterator[Record]:
     )
     probabilities = random.dirichlet(np.full(10, 0.1), count).astype(np.float32)
     reference = Reference.of(real, probabilities, train_features)
-    values = {"gantry": [_seconds(lambda: score(features, probabilities, reference))]}
+    samples = Samples(features, probabilities)
+    values = {"gantry": [_seconds(lambda: score(samples, reference))]}
     yield from records_of("evaluation", f"{count:,} x 128 features, all scores", values, "s", "gantry")
 
 

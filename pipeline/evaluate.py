@@ -13,11 +13,12 @@ from rich.table import Table
 
 from gan.config import Params
 from gan.errors import DataError
-from gan.extractors.base import load_extractor
+from gan.extractors import load_extractor
 from gan.files import read_json, write_json
-from gan.metrics.features import METRICS, Reference, Suffix, metric_name, score
-from gan.metrics.pixels import score_images
-from pipeline.scores.protocol import write_protocols
+from gan.metrics.catalogue import BY_NAME, score
+from gan.metrics.names import Suffix
+from gan.metrics.reference import Reference, Samples
+from pipeline.scores.protocol import make_protocols, write_protocols
 from pipeline.stage import Cell, parse_cell, run_stage
 
 Columns = dict[Suffix, dict[str, float]]
@@ -35,24 +36,24 @@ def main(params: Params, key: str) -> None:
 
     def scores(name: str) -> dict[str, float]:
         images = _read_samples(cell, name, (reference["n"], *shape))
-        return score(*extractor.extract(images), real) | score_images(images)
+        return score(Samples(*extractor.extract(images), images), real)
 
     columns: Columns = {
         "": scores("averaged"),
-        "_raw": scores("raw"),
-        "_floor": reference["floor"],
-        "_ceiling": reference["ceiling"],
+        "raw": scores("raw"),
+        "floor": reference["floor"],
+        "ceiling": reference["ceiling"],
     }
-    protocol = extractor.name, reference["n"], reference["split"]
+    stamp = make_protocols(cell, params, evaluator, reference)["averaged"]
     named = {
-        metric_name(metric, *protocol, suffix): columns[suffix][metric]
-        for suffix in columns
-        for metric in METRICS
-        if metric in columns[suffix]
+        str(stamp.name(metric, suffix)): values[metric]
+        for suffix, values in columns.items()
+        for metric in BY_NAME
+        if metric in values
     }
     write_json(cell.metrics, named)
     write_protocols(cell, params, evaluator, reference)
-    table = _table(f"{key}: {metric_name('*', *protocol)}", columns)
+    table = _table(f"{key}: {stamp.name('*')}", columns)
     if "uniform" in reference:
         modes, divergence = (f"{reference['uniform'][name]:.4g}" for name in ("modes", "mode_kl"))
         table.caption = f"uniform modes: modes {modes}, mode_kl {divergence}"
@@ -90,7 +91,7 @@ def _read_samples(cell: Cell, name: str, shape: tuple[int, ...]) -> NDArray[np.u
 
 def _table(title: str, columns: Columns) -> Table:
     table = Table("metric", "averaged", "raw", "floor", "ceiling", title=title)
-    for metric in (name for name in METRICS if name in columns[""]):
+    for metric in (name for name in BY_NAME if name in columns[""]):
         table.add_row(metric, *(f"{values[metric]:.4g}" for values in columns.values()))
     return table
 

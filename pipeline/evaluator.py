@@ -16,8 +16,9 @@ from gan.data.download import fetch, find_entry, read_manifest
 from gan.data.image_store import ImageStore
 from gan.data.mixture import SIDE
 from gan.errors import ConfigError
+from gan.extractors import extractor_name
 from gan.extractors.attributes import AttributeNet, attribute_accuracy
-from gan.extractors.base import Attributes, Digits, Inception, Points, extractor_name
+from gan.extractors.inception import Inception
 from gan.extractors.mnistnet import (
     CLASSES,
     FEATURES,
@@ -29,6 +30,8 @@ from gan.extractors.mnistnet import (
     save_mnistnet,
     train_mnistnet,
 )
+from gan.extractors.points import Points
+from gan.extractors.trained import Attributes, Digits
 from gan.files import write_bytes, write_json
 from pipeline import environment
 from pipeline.stage import MANIFEST, Dataset, find_dataset, run_stage

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.errors import ConfigError
-from gan.extractors.base import Extractor, load_extractor
+from gan.extractors import load_extractor
+from gan.extractors.base import Extractor
 from gan.files import write_bytes, write_json
-from gan.metrics.features import Reference, score
+from gan.metrics.catalogue import score
 from gan.metrics.modes import uniform_modes
-from gan.metrics.pixels import score_images
+from gan.metrics.reference import Reference, Samples
 from pipeline.stage import find_dataset, run_stage
 
 REFERENCE_SEED, FLOOR_SEED, CEILING_SEED, TRAIN_SEED = 1, 0, 0, 2
@@ -85,7 +86,7 @@ def _portions(numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _scores(extractor: Extractor, images: NDArray[np.uint8], reference: Reference) -> dict[str, float]:
-    return score(*extractor.extract(images), reference) | score_images(images)
+    return score(Samples(*extractor.extract(images), images), reference)
 
 
 def _pack(reference: Reference) -> bytes:

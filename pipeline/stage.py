@@ -100,6 +100,11 @@ class Cell:
         return Path("models") / self.key
 
     @property
+    def history(self) -> Path:
+        """Scalars of the run, as training logged them."""
+        return self.model / "history.csv"
+
+    @property
     def training(self) -> Path:
         """How the training went: seconds, device, versions. Differs from run to run."""
         return Path("build/training") / f"{self.key}.json"

@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from gan.config import Params
 from gan.data.image_store import ImageStore, read_manifest
 from gan.errors import DataError
-from gan.extractors.base import Extractor, load_extractor
+from gan.extractors import load_extractor
+from gan.extractors.base import Extractor
 from gan.extractors.mnistnet import CLASSES
 from gan.files import replaced_atomically, write_json
 from gan.generator import draw_images, load_snapshot, snapshot_steps
-from gan.metrics.features import FeatureStats, classes_covered, frechet_distance, metric_name
+from gan.metrics.classes import classes_covered
+from gan.metrics.distances import FeatureStats, frechet_distance
+from gan.metrics.names import MetricName
 from gan.metrics.neighbours import neighbourhoods
 from gan.randomness import derive_seed
-from pipeline.drawing.curves import read_history
+from pipeline.scores.history import read_history
 from pipeline.stage import Cell, parse_cell, run_stage
 
 PICTURED = 64  # images of each snapshot, from its own noise
@@ -52,7 +55,7 @@ def main(params: Params, key: str) -> None:
         generator, card = load_snapshot(cell.model, step)
         images = draw_images(generator, card, n, derive_seed("trajectory"))
         scores = score_snapshot(extractor, images.numpy(), reference)
-        names = {metric: metric_name(metric, extractor.name, n, split) for metric in scores}
+        names = {metric: str(MetricName(metric, extractor.name, n, split)) for metric in scores}
         named = {names[metric]: value for metric, value in scores.items()}
         points.append({"step": step, "images_seen": seen, **named})
         pictures.append(draw_images(generator, card, PICTURED, derive_seed("trajectory", step)).numpy())
@@ -99,7 +102,7 @@ def score_snapshot(
 
 def images_seen(cell: Cell, steps: Sequence[int]) -> list[int]:
     """Images that the critic had seen at each of these steps, interpolated between rows of the history."""
-    history = read_history(cell.model / "history.csv", cell.key)
+    history = read_history(cell)
     known, seen = (np.concatenate([[0.0], history[name]]) for name in ("step", "images_seen"))
     return [round(float(value)) for value in np.interp(steps, known, seen)]
 

@@ -10,8 +10,8 @@ from gan.config import load_params
 from gan.contract import ImageShape
 from gan.data.digits import every_fifth_is_test
 from gan.extractors.mnistnet import extract, new_mnistnet, train_mnistnet
-from gan.metrics.features import Reference, score
-from gan.metrics.pixels import score_images
+from gan.metrics.catalogue import score
+from gan.metrics.reference import Reference, Samples
 
 ROOT = Path(__file__).parents[1]
 N = 500
@@ -35,7 +35,7 @@ def digits():
     reference = Reference.of(*extract(net, parts["test"].images[::2]), extract(net, images[:1500]).features)
 
     def scores(samples):
-        return score(*extract(net, samples), reference) | score_images(samples)
+        return score(Samples(*extract(net, samples), samples), reference)
 
     fresh, fresh_labels = images[2000:], labels[2000:]
     return SimpleNamespace(

@@ -1,1 +1,55 @@
-"""Networks that take features and classes from images, and the interface that they share."""
+"""Networks whose features and classes score images: which one scores which, and how it is loaded.
+
+A further extractor is a class in a file of its own and one line in `load_extractor`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from gan.contract import ImageShape
+from gan.extractors.base import Extractor, Pictures
+from gan.extractors.inception import Inception
+from gan.extractors.points import Points
+from gan.extractors.trained import Attributes, Digits
+from gan.files import read_json
+
+DIGIT_SIDES = (28, 32)
+EXTRACTORS: dict[str, type[Extractor]] = {kind.name: kind for kind in (Digits, Points, Attributes, Inception)}
+
+
+def extractor_name(image: ImageShape, *, split: str, pictures: Pictures) -> str:
+    """Name the extractor of a data set: mnistnet for digits of 28 or 32 pixels, `pictures` for the rest.
+
+    split: its rule, which also tells mixtures, and sets in which each channel is a digit by itself.
+    """
+    if split == "mixture":
+        return Points.name
+    stacked = split.startswith("stacked")
+    if (image.channels == 1 or stacked) and image.height == image.width and image.height in DIGIT_SIDES:
+        return Digits.name
+    return pictures
+
+
+def load_extractor(folder: Path, image: ImageShape) -> Extractor:
+    """Load what stage `evaluator` left in a folder, for images of this shape.
+
+    Raises DataError when the weights are not those that the card beside them names.
+    """
+    card: dict[str, Any] = read_json(folder / "card.json")
+    if card["name"] == Inception.name:
+        from gan.extractors.mnistnet import read_weights
+
+        return Inception(read_weights(folder / "weights.pth", card["sha256"]))
+    if card["name"] == Points.name:
+        return Points()
+    if card["name"] == Attributes.name:
+        from gan.extractors.attributes import AttributeNet
+        from gan.extractors.mnistnet import load_weights
+
+        untrained = AttributeNet(image, card["attributes"])
+        weights = load_weights(untrained, folder / "weights.safetensors", card["sha256"])
+        return Attributes(weights, card["sha256"])
+    from gan.extractors.mnistnet import load_mnistnet
+
+    net = load_mnistnet(folder / "weights.safetensors", image._replace(channels=1), card["sha256"])
+    return Digits(net, card["sha256"], image.channels)

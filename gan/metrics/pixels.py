@@ -1,12 +1,17 @@
-"""Owns the scores of generated images that are read off the pixels: repeats, sharpness, diversity."""
+"""Owns the scores of generated images that are read off the pixels: repeats, sharpness, diversity.
 
-from typing import Any
+Imports torch inside functions: reports read the names of metrics, and need no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Images = NDArray[np.uint8]
 
@@ -16,15 +21,6 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., 2003, s
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _BATCH = 25  # pairs at a time
-
-
-def score_images(images: Images) -> dict[str, float]:
-    """Every metric of uint8 images (N, C, H, W), N >= 2, that is read off the pixels, by its short name."""
-    return {
-        "repeats": repeated_share(images),
-        "sharpness": sharpness(images),
-        "ms_ssim": mean_pair_similarity(images),
-    }
 
 
 def repeated_share(images: Images) -> float:
@@ -57,6 +53,8 @@ def mean_pair_similarity(images: Images, *, pairs: int = PAIRS, seed: int = 0) -
     bilinear, so that five scales fit; values of other sizes don't compare. Odena et al., 2017,
     arXiv:1610.09585, section 4.2.
     """
+    import torch
+
     random = np.random.default_rng(seed)
     first = random.integers(0, len(images), pairs)
     second = (first + random.integers(1, len(images), pairs)) % len(images)
@@ -70,6 +68,9 @@ def mean_pair_similarity(images: Images, *, pairs: int = PAIRS, seed: int = 0) -
 
 
 def _resized(images: Images) -> Tensor:
+    import torch
+    from torch.nn import functional
+
     pixels = torch.from_numpy(images).to(torch.float32)
     return functional.interpolate(pixels, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
 
@@ -83,6 +84,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     if a.shape != b.shape or min(a.shape[2:]) < SIDE:
         raise ValueError(f"images of {tuple(a.shape)} and {tuple(b.shape)} have no similarity at five scales")
+    import torch
+    from torch.nn import functional
+
     product = torch.ones(len(a))
     for number, weight in enumerate(SCALE_WEIGHTS):
         luminance, contrast = _ssim_parts(a, b)
@@ -103,6 +107,9 @@ def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blurred(images: Tensor) -> Tensor:
+    import torch
+    from torch.nn import functional
+
     offsets = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     window = window / window.sum()

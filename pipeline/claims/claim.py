@@ -73,7 +73,7 @@ class Claim(StrictModel):
         along = {e for test in self.tests or () if test.along_the_run for e in test.entries}
         found: dict[Path, Cell] = {}
         for cell in self.runs:
-            needed = [cell.model / "history.csv", cell.training, cell.metrics]
+            needed = [cell.history, cell.training, cell.metrics]
             needed += [scores_along(cell)] if cell.variant in along else []
             found |= {path: cell for path in needed if not path.is_file()}
         return found
@@ -228,7 +228,7 @@ def minutes_of(cells: Sequence[Cell], params: Params) -> float:
 
 
 def _training_seconds(cell: Cell, params: Params) -> float:
-    if (cell.model / "history.csv").is_file():
+    if cell.history.is_file():
         return 0.0  # trained, only not scored
     recipe = find_recipe(cell, params)
     steps = recipe.steps[cell.budget]  # type: ignore[index]

@@ -6,7 +6,6 @@ Scores bear their protocol in their names; a claim compares cells of one study, 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 
 from gan.errors import DataError
 from gan.files import read_json
-from pipeline.drawing.curves import WINDOW, read_history, smooth
+from gan.metrics.names import Suffix, find_names
+from pipeline.scores.history import read_history, smooth
 from pipeline.scores.inference import Floats, final_level
 from pipeline.stage import Cell
 
@@ -51,7 +51,7 @@ class Evidence:
             return finals
         return [final / float(curve.max()) for final, curve in zip(finals, curves, strict=True)]
 
-    def score(self, cell: Cell, metric: str, suffix: str = "") -> float:
+    def score(self, cell: Cell, metric: str, suffix: Suffix = "") -> float:
         """The final score of the averaged generator, or its floor or ceiling."""
         return find_score(self._read(cell.metrics), metric, str(cell.metrics), suffix)
 
@@ -67,8 +67,8 @@ class Evidence:
 
     def curve(self, cell: Cell, name: str) -> tuple[Floats, Floats, Floats]:
         """Steps, images seen and a scalar of a run's history where it is finite, (P,) each."""
-        path = cell.model / "history.csv"
-        history = self._history(path, cell.key)
+        path = cell.history
+        history = self._history(cell)
         if name not in history:
             raise MetricNameError(f"{path}: no column {name}; there are {', '.join(history)}")
         values = np.asarray(history[name], np.float64)
@@ -84,7 +84,7 @@ class Evidence:
         if kind == "score":
             return self.points(cell, name)
         steps, images, values = self.curve(cell, name)
-        return steps, images, np.asarray(smooth(values, WINDOW), np.float64)
+        return steps, images, np.asarray(smooth(values), np.float64)
 
 
 def scores_along(cell: Cell) -> Path:
@@ -92,18 +92,18 @@ def scores_along(cell: Cell) -> Path:
     return cell.trajectory / "scores.json"
 
 
-def find_score(scores: Mapping[str, Any], metric: str, where: str, suffix: str = "") -> float:
+def find_score(scores: Mapping[str, Any], metric: str, where: str, suffix: Suffix = "") -> float:
     """Look up a metric by its short name among full names, which bear extractor, count and split.
 
     Raises MetricNameError when none matches or several do, such as those of two extractors or counts, and
     DataError when the value isn't finite.
     """
-    full = re.compile(rf"{re.escape(metric)}_[a-z0-9]+_\d+k?_(train|validation|test){suffix}")
-    found = sorted(name for name in scores if full.fullmatch(name))
+    found = sorted(map(str, find_names(scores, metric, suffix=suffix)))
+    wanted = f"{metric}_{suffix}" if suffix else metric
     if not found:
-        raise MetricNameError(f"{where}: no score {metric}{suffix}")
+        raise MetricNameError(f"{where}: no score {wanted}")
     if len(found) > 1:
-        raise MetricNameError(f"{where}: {len(found)} scores match {metric}{suffix}: {', '.join(found)}")
+        raise MetricNameError(f"{where}: {len(found)} scores match {wanted}: {', '.join(found)}")
     value = float(scores[found[0]])
     if not math.isfinite(value):
         raise DataError(f"{where}: {found[0]} is {value}")

@@ -19,7 +19,7 @@ from gan.config import Name
 from gan.contract import StrictModel
 from gan.errors import ConfigError, DataError
 from pipeline.claims.evidence import Evidence, MetricNameError
-from pipeline.drawing.curves import WINDOW
+from pipeline.scores.history import WINDOW
 from pipeline.scores.inference import (
     Effect,
     Floats,
@@ -338,7 +338,7 @@ class Duration(Thresholded):
                 axis = images if self.axis == "images_seen" else steps
                 level = self.level
                 if self.level_of == "ceiling":
-                    level *= evidence.score(cell, self.series.partition("/")[2], "_ceiling")
+                    level *= evidence.score(cell, self.series.partition("/")[2], "ceiling")
                 found = reached(level, list(axis), list(values))
                 if found is None and entry == self.against:
                     raise DataError(f"{cell.key} never came to {level:.4g}")

@@ -11,8 +11,8 @@ from gan.config import Params
 from gan.files import write_bytes, write_json
 from pipeline.claims.claim import Claim, Judgement, judge, read_claims
 from pipeline.claims.kinds import Finding, Verdict
+from pipeline.drawing.numbers import significant
 from pipeline.drawing.templates import page_template
-from pipeline.report.sentences import significant
 
 MEANINGS: dict[Verdict, str] = {
     "confirmed": "the whole interval lies where the claim says",
@@ -51,7 +51,7 @@ def effect_text(finding: Finding) -> str:
 
 def verdicts_page(judgements: Sequence[Judgement]) -> str:
     """Render the page. Deterministic: equal verdicts give equal bytes."""
-    template = page_template(Path(__file__).with_name("claims.html.j2"))
+    template = page_template(Path(__file__).parent, "claims.html.j2")
     return template.render(
         judgements=judgements,
         groups=grouped(judgements),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gan.config import Params
 from gan.contract import VariantParams
-from gan.metrics.features import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
+from gan.metrics.catalogue import BY_NAME, METRICS
 
 _LOSSES = ("loss/critic", "loss/generator")
 _SCORES = ("critic/real", "critic/fake")
@@ -34,7 +34,6 @@ SCALARS: dict[
     "coulomb": (*_LOSSES, "critic/held_out", *_POTENTIALS),
 }
 UNPENALISED = ("unit_norm", "saturating_estimate")  # constraints of wgan_penalty that add nothing to the loss
-CLASS_METRICS = ("is", "classes", "confident", "class_kl")  # replaced by modes where modes are counted
 SNAPSHOT_METRICS = ("fid", "precision", "recall", "classes")
 
 
@@ -47,16 +46,19 @@ def history_scalars(method: VariantParams) -> list[str]:
 
 def score_names(dataset: str, params: Params) -> list[str]:
     """Short names of the metrics that a data set's samples can have."""
-    counted = _counts_modes(dataset, params)
-    features = [name for name in FEATURE_METRICS if not (counted and name in CLASS_METRICS)]
-    return [*features, *(MODE_METRICS if counted else ()), *IMAGE_METRICS]
+    named = _named_as(dataset, params)
+    return [metric.name for metric in METRICS if metric.needs in ("any", named)]
 
 
 def snapshot_score_names(dataset: str, params: Params) -> list[str]:
     """Short names of the metrics that the snapshots along a run can have."""
-    counted = _counts_modes(dataset, params)
-    return [name for name in SNAPSHOT_METRICS if not (counted and name in CLASS_METRICS)]
+    named = _named_as(dataset, params)
+    return [name for name in SNAPSHOT_METRICS if BY_NAME[name].needs in ("any", named)]
 
 
-def _counts_modes(dataset: str, params: Params) -> bool:
-    return params.datasets[dataset].split in ("stacked", "stacked_every_fifth", "mixture")
+def _named_as(dataset: str, params: Params) -> str:
+    return (
+        "modes"
+        if params.datasets[dataset].split in ("stacked", "stacked_every_fifth", "mixture")
+        else "classes"
+    )

@@ -7,10 +7,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 STYLE = Path(__file__).with_name("style.css")
 
 
-def page_template(path: Path) -> Template:
-    """Load a template. A name that a page lacks is an error, never an empty place."""
+def page_template(folder: Path, template: str) -> Template:
+    """Load a template by the name of its file in a folder, or make one of a text.
+
+    A name that a page lacks is an error, never an empty place.
+    """
     environment = Environment(
-        loader=FileSystemLoader([path.parent, STYLE.parent]),
+        loader=FileSystemLoader([folder, STYLE.parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -18,4 +21,6 @@ def page_template(path: Path) -> Template:
         keep_trailing_newline=True,
     )
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    return environment.get_template(path.name)
+    if template.endswith(".j2"):
+        return environment.get_template(template)
+    return environment.from_string(template)

@@ -10,10 +10,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.drawing.curves import CHARTS, WINDOW, Kind, Values, read_history, smooth, value_range
+from pipeline.drawing.svg import value_range
+from pipeline.report.columns import short_names
+from pipeline.report.history_charts import CHARTS, Kind
 from pipeline.report.leaderboard import Board, Row, find_standings
-from pipeline.report.quality_charts import AXES, LEAST_FID, Strand
-from pipeline.report.sentences import short_names
+from pipeline.report.quality_charts import AXES, Strand
+from pipeline.scores.history import Values, read_history, smooth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,7 +107,7 @@ def _leaderboard(board: Board) -> Figure:
     axes.set_axisbelow(True)
     protocol = board.protocol
     several = ", mean and 95 % interval over seeds" if len(board.by_variant()) < len(board.rows) else ""
-    axes.set_xlabel(f"FID ({protocol.extractor}, {protocol.samples}, {protocol.split} split){several}")
+    axes.set_xlabel(f"FID ({protocol.extractor}, {protocol.short_count}, {protocol.split} split){several}")
     return figure
 
 
@@ -121,7 +123,7 @@ def _critics(rows: Sequence[Row]) -> Figure:
     for axes in panels[len(rows) :]:
         axes.set_axis_off()
     for axes, row in zip(panels, rows, strict=False):
-        history = read_history(row.cell.model / "history.csv", row.cell.key)
+        history = read_history(row.cell)
         axes.set_title(names[row.cell.key], fontsize=8, loc="left")
         axes.tick_params(labelsize=6, width=0.6, length=2)
         if (kind := _watched(history)) is not None:
@@ -143,12 +145,7 @@ def _quality(strands: Sequence[Strand]) -> Figure:
         for strand in reversed(strands):
             colour = colorsys.hls_to_rgb(strand.hue / 360, 0.4, 0.7)
             for number, track in enumerate(strand.tracks):
-                course = track.course
-                points = [
-                    (place, max(point.fid, LEAST_FID), point.step == course.chosen)
-                    for place, point in zip(axis.place(track), course.points, strict=True)
-                    if place > 0
-                ]
+                points = [dot for dot in track.dots(axis) if dot[0] > 0]
                 axes.plot(
                     [place for place, _, _ in points],
                     [fid for _, fid, _ in points],
@@ -189,7 +186,7 @@ def _panel(axes: Any, kind: Kind, history: dict[str, Values]) -> None:
     columns = [(name, label) for name, label in kind.columns.items() if name in history]
     for (name, label), colour in zip(columns, COLOURS, strict=False):
         axes.plot(history["step"], history[name], color=colour, linewidth=0.5, alpha=0.3)
-        axes.plot(history["step"], smooth(history[name], WINDOW), color=colour, linewidth=1, label=label)
+        axes.plot(history["step"], smooth(history[name]), color=colour, linewidth=1, label=label)
     low, high, _ = value_range(np.concatenate([history[name] for name, _ in columns]))
     axes.set_ylim(low, high)
     axes.set_ylabel(kind.title, fontsize=6, color=MUTED)

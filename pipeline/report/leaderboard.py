@@ -6,10 +6,10 @@ evaluator with one number of samples against one split.
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,41 +18,27 @@ from gan.card import read_card
 from gan.config import Params
 from gan.errors import DataError
 from gan.files import read_json
+from gan.metrics.names import MetricName, Suffix, find_names, is_of_reference
 from pipeline.scores.course import read_course
 from pipeline.scores.intervals import COMPARISON, METHOD, Interval, Rank, interval, ranks
 from pipeline.scores.protocol import FLAT, flat_protocol, read_protocol
 from pipeline.stage import Cell, champions, find_recipe
 
-CLASSES = 10
-POOR_SHARE = 0.01  # of the ceiling; by eye, digits above it are broken in a third of the cases or more
 REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
 # A share of copies or of near repeats is a fault above both. Real images score about 1 % by the metrics'
 # own construction; one sample in twenty is beyond what their count or a loose evaluator explains.
 COPIED_SHARE, COPIED_TIMES = 0.05, 3.0  # of the samples; times what real images score
-# Ways to fall short, the gravest first.
-FAULTS = (
-    DIVERGED := "diverged",
-    REPEATED := "one image, repeated",
-    MISSING := f"fewer than {CLASSES} classes",
-    MEMORISED := "copies of training images",
-    DUPLICATES := "near repeats among the samples",
-    POOR := f"FID above {POOR_SHARE * 100:.0f} % of the ceiling",
-)
-
-
+COPIED_METRICS = {
+    "memorised": "copies of training images",
+    "duplicates": "near repeats among the samples",
+}
+LEAST_SHARE = 0.5  # of what real images score; samples below it fall short
+DIVERGED, REPEATED, MISSING = "diverged", "repeated", "missing"
+# What samples are judged by beside the classes or modes that they have: nearest neighbours in a plane are so
+# close that few points of any generator count as precise, and how many lie on a mode says the same.
+JUDGED = {"confident": "share of confident samples", "precision": "precision", "recall": "recall"}
+JUDGED_BY_MODES = ("confident", "recall")
 EARLIER = {"status": "finished", "diverged_at": None, "selected_on": "test", "chosen_step": None}
-
-
-class Protocol(NamedTuple):
-    """What a score means: the extractor of the features, the number of samples, the reference."""
-
-    extractor: str
-    samples: str  # as names print it: 1k
-    split: str
-
-    def name(self, metric: str, suffix: str = "") -> str:
-        """Full name of a metric; suffix: raw, floor, ceiling, or nothing for the averaged generator."""
-        return "_".join(part for part in (metric, *self, suffix) if part)
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ class Row:
 
 
 class Fault(NamedTuple):
-    """One way in which a row falls short: one of FAULTS, what is this row's own in it, and both in words."""
+    """One way in which a row falls short: its kind, the row's own value in a few words, and both in words."""
 
     kind: str
     own: str
@@ -105,26 +91,59 @@ class Board:
     """The rows of one data set, best first and diverged ones last, and the protocol that they share."""
 
     dataset: str
-    protocol: Protocol
+    protocol: MetricName  # of the FID; every metric has its extractor, count and split
     rows: list[Row]
 
-    def score(self, row: Row, metric: str, suffix: str = "") -> float | None:
+    def score(self, row: Row, metric: str, suffix: Suffix = "") -> float | None:
         """Look up a metric by its short name; None where the extractor has no such metric."""
-        return row.metrics.get(self.protocol.name(metric, suffix))
+        return row.metrics.get(str(self.protocol._replace(metric=metric, suffix=suffix)))
 
-    def fid(self, row: Row, suffix: str = "") -> float:
+    def fid(self, row: Row, suffix: Suffix = "") -> float:
         """Fréchet distance of a row. Raises DataError where the row has none under this name."""
         value = self.score(row, "fid", suffix)
         if value is None:
-            name = self.protocol.name("fid", suffix)
+            name = str(self.protocol._replace(suffix=suffix))
             raise DataError(
                 f"{row.cell.metrics}: no metric {name!r}; run 'dvc repro -f evaluate@{row.cell.key}'"
             )
         return value
 
-    def share(self, row: Row) -> float:
-        """FID as a share of the ceiling, which uniform noise scores."""
-        return self.fid(row) / self.fid(row, "ceiling")
+    def real(self, metric: str) -> float | None:
+        """What real images score in a metric, which all rows share."""
+        return self.score(self.rows[0], metric, "floor")
+
+    @property
+    def counts_modes(self) -> bool:
+        """Whether samples have modes, which then lead in place of the FID."""
+        return self.real("modes_confident") is not None
+
+    @property
+    def counted(self) -> str:
+        """Metric that says how many classes or modes the samples have."""
+        return "modes_confident" if self.counts_modes else "classes"
+
+    @property
+    def things(self) -> str:
+        """What is counted, in words."""
+        return "modes" if self.counts_modes else "classes"
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Metrics in which samples fall short below half of what real images score."""
+        return JUDGED_BY_MODES if self.counts_modes else tuple(JUDGED)
+
+    @property
+    def fault_kinds(self) -> dict[str, str]:
+        """Ways to fall short, the gravest first, each in words."""
+        kinds = {DIVERGED: "diverged", REPEATED: "one image, repeated"}
+        kinds |= {MISSING: f"fewer {self.things} than the real images"} | COPIED_METRICS
+        return kinds | {name: f"{JUDGED[name]} below half of the real images'" for name in self.judged}
+
+    def order(self, rows: Sequence[Row]) -> tuple[float, ...]:
+        """Sort key of a variant's rows: modes found and the share on one where they are counted, then FID."""
+        leads = ("modes_confident", "confident") if self.counts_modes else ()
+        means = [mean(self.score(row, name) or 0.0 for row in rows) for name in leads]
+        return *(-value for value in means), mean(self.fid(row) for row in rows)
 
     def most_copied(self, row: Row, metric: str) -> float:
         """Share of `memorised` or `duplicates` above which it is a fault: 5 %, or 3 times the floor."""
@@ -138,26 +157,32 @@ class Board:
         return groups
 
     def faults(self, row: Row) -> list[Fault]:
-        """Why this row's images fall short of digits; empty for a row that may be good.
+        """Why this row's images fall short of real ones; empty for a row that may be good.
 
         Of a diverged run only that is said: whatever else is poor may follow from it.
         """
         if row.diverged_at is not None:
             step = f"step {row.diverged_at:,}"
             return [Fault(DIVERGED, step, f"diverged at {step}")]
-        classes = self.score(row, "classes")
         found = []
         if row.spread < REPEATED_SPREAD:
-            found.append(Fault(REPEATED, "", REPEATED))
-        if classes is not None and classes < CLASSES:
-            found.append(Fault(MISSING, f"{classes:.0f}", f"{classes:.0f} of {CLASSES} classes"))
-        for kind, metric in ((MEMORISED, "memorised"), (DUPLICATES, "duplicates")):
+            found.append(Fault(REPEATED, "", self.fault_kinds[REPEATED]))
+        number, there = self.score(row, self.counted), self.real(self.counted)
+        if number is not None and there is not None and number < there:
+            own = f"{number:.0f} of {there:.0f}"
+            found.append(Fault(MISSING, own, f"{own} {self.things}"))
+        for metric, text in COPIED_METRICS.items():
             share = self.score(row, metric)
             if share is not None and share > self.most_copied(row, metric):
                 own = f"{share * 100:.0f} %"
-                found.append(Fault(kind, own, f"{own} {kind}"))
-        if self.share(row) > POOR_SHARE:
-            found.append(Fault(POOR, "", POOR))
+                found.append(Fault(metric, own, f"{own} {text}"))
+        for metric in self.judged:
+            share, real = self.score(row, metric), self.real(metric)
+            if share is not None and real is not None and share < LEAST_SHARE * real:
+                own = f"{share * 100:.0f} % of {real * 100:.0f} %"
+                found.append(
+                    Fault(metric, own, f"{metric} {share * 100:.0f} %, real images {real * 100:.0f} %")
+                )
         return found
 
     def flags(self, row: Row) -> list[str]:
@@ -206,7 +231,7 @@ def _spread(samples: Path) -> float:
 
 
 def make_boards(rows: Sequence[Row], split: str) -> list[Board]:
-    """Sort the rows of each data set by FID against a split, best first; diverged ones come last.
+    """Sort the rows of each data set, best first by `Board.order`; diverged ones come last.
 
     What a diverged run left is the state before it broke, whose score no budget would bring again.
 
@@ -219,18 +244,16 @@ def make_boards(rows: Sequence[Row], split: str) -> list[Board]:
 def _make_board(dataset: str, rows: list[Row], split: str) -> Board:
     protocols = {(_find_protocol(row, split), row.evaluator_sha256) for row in rows}
     if len(protocols) > 1:
-        found = ", ".join(sorted(protocol.name("fid") for protocol, _ in protocols))
+        found = ", ".join(sorted(str(protocol) for protocol, _ in protocols))
         raise DataError(f"{dataset}: cells were scored by different protocols ({found}); run 'dvc repro'")
     board = Board(dataset, protocols.pop()[0], rows)
-    rows.sort(key=lambda row: (row.status == "diverged", board.fid(row), row.cell.key))
-    return board
+    order = sorted(rows, key=lambda row: (row.status == "diverged", board.order([row]), row.cell.key))
+    return replace(board, rows=order)
 
 
-def _find_protocol(row: Row, split: str) -> Protocol:
-    for name in row.metrics:
-        match = re.fullmatch(rf"fid_([a-z0-9]+)_([0-9]+k?)_({split})", name)
-        if match:
-            return Protocol(*match.groups())
+def _find_protocol(row: Row, split: str) -> MetricName:
+    if found := find_names(row.metrics, "fid", split):
+        return found[0]
     raise DataError(
         f"{row.cell.metrics}: no FID against the split {split!r}; run 'dvc repro -f evaluate@{row.cell.key}'"
     )
@@ -293,7 +316,7 @@ class Standing(NamedTuple):
 
 
 def find_standings(board: Board) -> list[Standing]:
-    """Rank variants and budgets over their seeds; by mean FID, those of which all runs diverged last.
+    """Rank variants and budgets over their seeds by FID, in the board's order, all diverged ones last.
 
     As in the means, a diverged run counts by what it left. A variant without a rank is in no comparison.
     """
@@ -309,7 +332,9 @@ def find_standings(board: Board) -> list[Standing]:
         Standing(*names, rows, interval(scores[names]), places.get(names), _count_collapsed(board, rows))
         for names, rows in groups.items()
     ]
-    return sorted(found, key=lambda standing: (standing.diverged == len(standing.rows), standing.fid.mean))
+    return sorted(
+        found, key=lambda standing: (standing.diverged == len(standing.rows), board.order(standing.rows))
+    )
 
 
 def _count_collapsed(board: Board, rows: Sequence[Row]) -> int:
@@ -331,7 +356,7 @@ def summarise(board: Board) -> list[dict[str, Any]]:
         flat["collapsed"] = collapsed
         flat["diverged"] = sum(row.status == "diverged" for row in rows)
         for name in rows[0].metrics:
-            if not name.endswith(("_floor", "_ceiling")):
+            if not is_of_reference(name):
                 found = interval([row.metrics[name] for row in rows])
                 flat |= {f"{name}_{part}": value for part, value in found._asdict().items()}
         summary.append(flat)

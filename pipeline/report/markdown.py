@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from pipeline.report.columns import OF_CEILING, Line, make_table
 from pipeline.report.leaderboard import Board
-from pipeline.report.sentences import Line, make_table, seed_lines, seed_note, summary
+from pipeline.report.sentences import seed_lines, seed_note, summary
 
-HEADINGS = ["", "Variant", "Profile", "FID", "of ceiling", "FID, raw", "KID", "Classes", "Confident"]
-HEADINGS += ["Steps", "Minutes"]
-SEED_HEADINGS = ["Rank", "Variant", "Runs", "Mean FID", "95 % interval", "Collapsed", "Diverged"]
+SEED_HEADINGS = ["Rank", "Variant", "Runs", "Mean modes", "Mean FID"]
+SEED_HEADINGS += ["95 % interval", "Collapsed", "Diverged"]
 
 
 def report_markdown(boards: Sequence[Board]) -> str:
@@ -38,13 +38,14 @@ def _details(board: Board) -> str:
 def board_markdown(board: Board) -> str:
     """Write one data set's sentences and tables."""
     table = make_table(board)
-    lines = [_cells(HEADINGS), "|---:|:---|:---|" + "---:|" * (len(HEADINGS) - 3)]
+    headings = ["", "Variant", "Profile", *map(_capitalised, table.floor.scores), "Steps", "Minutes"]
+    lines = [_cells(headings), "|---:|:---|:---|" + "---:|" * (len(headings) - 3)]
     lines += [_cells(_entries(line)) for line in (table.floor, *table.lines, table.ceiling)]
     first = board.rows[0]
     right = first.evaluator_accuracy
     accuracy = "" if right is None else f", {100 * right:.1f} % of the test images right"
     scale = (
-        f"{board.protocol.samples} samples of the averaged generator (raw: as training left it) against "
+        f"{board.protocol.short_count} samples of the averaged generator (raw: as training left it) against "
         f"the {board.protocol.split} split of {board.dataset}; less FID and KID is better. Their scale "
         f"belongs to one evaluator ({board.protocol.extractor} {first.evaluator_sha256[:12]}{accuracy}) "
         "and compares with no other."
@@ -53,12 +54,10 @@ def board_markdown(board: Board) -> str:
         scale += " † falls short: see above."
     parts = [" ".join(summary(board)), "\n".join(lines), scale]
     if over_seeds := seed_lines(board):
-        rows = [(rank, f"`{name}`", *others) for rank, name, *others in over_seeds]
-        seeds = [
-            _cells(SEED_HEADINGS),
-            "|---:|:---|" + "---:|" * (len(SEED_HEADINGS) - 2),
-            *map(_cells, rows),
-        ]
+        rows = [SEED_HEADINGS, *([rank, f"`{name}`", *others] for rank, name, *others in over_seeds)]
+        if not board.counts_modes:
+            rows = [[*row[:3], *row[4:]] for row in rows]
+        seeds = [_cells(rows[0]), "|---:|:---|" + "---:|" * (len(rows[0]) - 2), *map(_cells, rows[1:])]
         parts += ["\n".join(seeds), seed_note(board)]
     return "\n\n".join(parts)
 
@@ -66,8 +65,11 @@ def board_markdown(board: Board) -> str:
 def _entries(line: Line) -> list[str]:
     name = f"`{line.name}`" if line.rank else f"*{line.name}*"
     marks = (" **champion**" if line.champion else "") + (" †" if line.flags else "")
-    scores = [line.fid, line.share, line.raw_fid, line.kid, line.classes, line.confident]
-    return [line.rank, name + marks, line.profile, *scores, line.steps, line.minutes]
+    return [line.rank, name + marks, line.profile, *line.scores.values(), line.steps, line.minutes]
+
+
+def _capitalised(heading: str) -> str:
+    return heading if heading == OF_CEILING else heading[:1].upper() + heading[1:]
 
 
 def _cells(texts: Sequence[str]) -> str:

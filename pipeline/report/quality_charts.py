@@ -4,24 +4,24 @@ Both axes are logarithmic: a FID falls by factors, and budgets differ by factors
 a snapshot from before the first step, stands at the left edge.
 """
 
+from __future__ import annotations
+
 import csv
 import io
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gan.errors import DataError
-from pipeline.drawing.curves import Chart, draw_path, short_number, ticks
+from pipeline.drawing.numbers import short_number
+from pipeline.drawing.svg import Chart, Frame, Margins, draw_path, log_ticks
+from pipeline.report.columns import short_names
 from pipeline.report.leaderboard import Board, find_standings
-from pipeline.report.sentences import short_names
 from pipeline.scores.course import Course, read_course, read_seconds
 
-WIDTH, HEIGHT = 340, 240
-LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 22
+WIDTH, HEIGHT, MARGINS = 340, 240, Margins(left=40, right=8, top=8, bottom=22)
 START = 14  # between the left edge and the first point that is not at zero
 LEAST_FID = 1e-3
-MOST_TICKS = 6
 GOLDEN_ANGLE = 137.508  # between the hues of neighbours in the ranking, whose lines lie side by side
 
 
@@ -29,7 +29,7 @@ class Axis(NamedTuple):
     """What a panel's points are drawn over."""
 
     title: str
-    place: Callable[["Track"], list[float]]
+    place: Callable[[Track], list[float]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Track:
     name: str  # shown where a pointer rests
     course: Course
     seconds: list[float]
+
+    def dots(self, axis: Axis) -> list[tuple[float, float, bool]]:
+        """Place and FID of each snapshot, as logarithmic axes take it, and whether it is the chosen one."""
+        return [
+            (place, max(point.fid, LEAST_FID), point.step == self.course.chosen)
+            for place, point in zip(axis.place(self), self.course.points, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -120,38 +127,30 @@ def draw_courses(strands: Sequence[Strand], alone: int | None = None) -> list[Ch
 
 
 def _draw(axis: Axis, strands: Sequence[Strand], alone: int | None) -> Chart:
-    tracks = [track for strand in strands for track in strand.tracks]
-    places = [place for track in tracks for place in axis.place(track)]
-    fids = [max(point.fid, LEAST_FID) for track in tracks for point in track.course.points]
-    frame = _Frame.of(places, fids)
-    body = [_grid(frame, has_start=min(places) <= 0)]
+    dots = [dot for strand in strands for track in strand.tracks for dot in track.dots(axis)]
+    frame = _frame_of([place for place, _, _ in dots], [fid for _, fid, _ in dots])
+    body = [_grid(frame, has_start=min(place for place, _, _ in dots) <= 0)]
     # What is drawn last lies on top: the best, or the one that the page is about.
     for strand in sorted(strands, key=lambda strand: (strand.index == alone, -strand.index)):
         body += [
             _line(axis, frame, strand, track, is_muted=alone not in (None, strand.index))
             for track in strand.tracks
         ]
-    label = f"FID over {axis.title.lower()}"
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(body)}</svg>'
-    return Chart(axis.title, [], "", svg)
+    return Chart(axis.title, [], "", frame.svg(f"FID over {axis.title.lower()}", body))
 
 
-def _line(axis: Axis, frame: "_Frame", strand: Strand, track: Track, *, is_muted: bool) -> str:
+def _line(axis: Axis, frame: Frame, strand: Strand, track: Track, *, is_muted: bool) -> str:
     """Draw a run: its line, a dot at its end, a ring at the chosen step; a wide line takes the pointer."""
-    course = track.course
-    points = [
-        (frame.x(place), frame.y(point.fid))
-        for place, point in zip(axis.place(track), course.points, strict=True)
-    ]
-    path = draw_path(points)
+    dots = [(frame.x(place), frame.y(fid), is_chosen) for place, fid, is_chosen in track.dots(axis)]
+    path = draw_path([(x, y) for x, y, _ in dots])
     kinds = (
         f"strand s{strand.index}" + (" dashed" if strand.is_dashed else "") + (" muted" if is_muted else "")
     )
     parts = [f'<g class="{kinds}" style="--hue:{strand.hue}"><title>{_told(track)}</title>']
     parts.append(f'<path d="{path}"/><path class="hit" d="{path}"/>')
-    parts.append(f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5"/>')
-    for (x, y), point in zip(points, course.points, strict=True):
-        if point.step == course.chosen:
+    parts.append(f'<circle cx="{dots[-1][0]:.1f}" cy="{dots[-1][1]:.1f}" r="2.5"/>')
+    for x, y, is_chosen in dots:
+        if is_chosen:
             parts.append(f'<circle class="chosen" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>')
     return "".join([*parts, "</g>"])
 
@@ -162,67 +161,25 @@ def _told(track: Track) -> str:
     return f"{told}; {best.fid:.1f} at step {best.step:,}, chosen" if best else told
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Maps what is counted and FIDs to the drawing's coordinates, by logarithm."""
-
-    first: float
-    last: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, places: Sequence[float], fids: Sequence[float]) -> "_Frame":
-        """Make the frame that holds these places and FIDs, with a margin below and above."""
-        positive = [place for place in places if place > 0] or [1.0]
-        first, last = min(positive), max(positive)
-        low, high = min(fids), max(fids)
-        margin = max((high / low) ** 0.04, 1.02)
-        return cls(first, last if last > first else 2 * first, low / margin, high * margin)
-
-    def x(self, place: float) -> float:
-        if place <= 0:
-            return float(LEFT)
-        share = math.log(place / self.first) / math.log(self.last / self.first)
-        return LEFT + START + (WIDTH - LEFT - START - RIGHT) * share
-
-    def y(self, fid: float) -> float:
-        share = math.log(self.high / max(fid, LEAST_FID)) / math.log(self.high / self.low)
-        return TOP + (HEIGHT - TOP - BOTTOM) * share
+def _frame_of(places: Sequence[float], fids: Sequence[float]) -> Frame:
+    """Make the frame that holds these places and FIDs, with a margin below and above."""
+    positive = [place for place in places if place > 0] or [1.0]
+    first, last = min(positive), max(positive)
+    low, high = min(fids), max(fids)
+    margin = max((high / low) ** 0.04, 1.02)
+    span = (first, last if last > first else 2 * first)
+    return Frame(WIDTH, HEIGHT, MARGINS, span, (low / margin, high * margin), is_log=True, start=START)
 
 
-def _grid(frame: _Frame, *, has_start: bool) -> str:
-    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
-    parts = []
-    for value in log_ticks(frame.low, frame.high):
-        y = frame.y(value)
-        parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{value:g}</text>')
+def _grid(frame: Frame, *, has_start: bool) -> str:
+    parts = [frame.rules((value, f"{value:g}") for value in log_ticks(*frame.values))]
+    floor, right = frame.floor, frame.right
     if has_start:
-        parts.append(f'<text text-anchor="middle" x="{LEFT}" y="{floor + 17}">0</text>')
-    for value in log_ticks(frame.first, frame.last):
+        parts.append(f'<text text-anchor="middle" x="{MARGINS.left}" y="{floor + 17}">0</text>')
+    for value in log_ticks(*frame.places):
         x = frame.x(value)
         anchor = "end" if x > right - 14 else "middle"
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{floor}" y2="{floor + 4}"/>')
         place = f'text-anchor="{anchor}" x="{min(x, right):.1f}"'
         parts.append(f'<text {place} y="{floor + 17}">{short_number(value)}</text>')
     return "".join(parts)
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Round values from low to high for a logarithmic axis: as many of 1, 2 and 5 times a power as have room.
-
-    Where less than two of these lie between, evenly spaced values as on a linear axis.
-    """
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        values = [value for value in _multiples(digits, low, high) if low <= value <= high]
-        if len(values) <= MOST_TICKS:
-            break
-    else:
-        values = values[:: -(-len(values) // MOST_TICKS)]
-    return values if len(values) > 1 else [value for value, _ in ticks(low, high)]
-
-
-def _multiples(digits: Sequence[int], low: float, high: float) -> Iterator[float]:
-    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
-        yield from (digit * 10.0**power for digit in digits)

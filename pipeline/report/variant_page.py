@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from gan.files import read_json
-from pipeline.drawing.curves import CHARTS, Chart, draw_charts, read_history, short_number
+from pipeline.drawing.numbers import short_number
 from pipeline.drawing.pictures import (
     GAP,
     along_the_run,
@@ -24,11 +24,15 @@ from pipeline.drawing.pictures import (
     read_overview,
     read_samples,
 )
+from pipeline.drawing.svg import Chart
 from pipeline.drawing.templates import page_template
-from pipeline.report.page import GRID, Run, Section
+from pipeline.report.columns import MetricLine, metric_lines
+from pipeline.report.history_charts import CHARTS, draw_charts
 from pipeline.report.published import Source, read_published
 from pipeline.report.quality_charts import draw_courses
-from pipeline.report.sentences import CourseLine, MetricLine, SeedLine, course_lines, metric_lines
+from pipeline.report.results import GRID, Results, Run
+from pipeline.report.sentences import CourseLine, SeedLine, course_lines
+from pipeline.scores.history import read_history
 from pipeline.stage import PARAMS
 from pipeline.study.departures import read_departures
 
@@ -70,11 +74,11 @@ class VariantPage:
     published: list[Source]  # those that have a score for this kind
 
 
-def render_variants(sections: list[Section]) -> Iterator[tuple[str, str]]:
+def render_variants(results: list[Results]) -> Iterator[tuple[str, str]]:
     """Yield file name and content of each variant's page. Raises DataError for what it can't read."""
-    template = page_template(Path(__file__).with_name("variant.html.j2"))
+    template = page_template(Path(__file__).parent, "variant.html.j2")
     sources = read_published()
-    for section in sections:
+    for section in results:
         runs = section.runs
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
             page = _variant_page(section, run, sources)
@@ -82,7 +86,7 @@ def render_variants(sections: list[Section]) -> Iterator[tuple[str, str]]:
             yield run.page, template.render(names, Markup=Markup)
 
 
-def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantPage:
+def _variant_page(section: Results, run: Run, sources: list[Source]) -> VariantPage:
     cell, method = run.cell, run.card.method
     previews = sorted((cell.model / "previews").glob("*.png"))
     pictures = [read_grid(path, run.card.shape) for path in previews]
@@ -93,7 +97,7 @@ def _variant_page(section: Section, run: Run, sources: list[Source]) -> VariantP
     course = next(track.course for track in strand.tracks if track.key == cell.key)
     drawn = read_samples(cell.trajectory / "images.npy")
     others = [lay_out(images[: columns * columns], columns) for images in drawn]
-    charts = draw_charts(read_history(cell.model / "history.csv", cell.key))
+    charts = draw_charts(read_history(cell))
     samples = read_overview(cell.samples / "averaged.npy", GRID)
     ways = read_samples(cell.samples / "interpolation.npy")
     nearest = read_samples(cell.samples / "nearest.npy")

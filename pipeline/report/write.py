@@ -12,13 +12,14 @@ from gan.config import Params
 from gan.errors import DataError
 from gan.files import write_bytes, write_json
 from pipeline.drawing.pictures import Pixels, labelled_rows, read_overview
+from pipeline.report.columns import make_table, short_names
 from pipeline.report.figures import draw_figures
 from pipeline.report.leaderboard import Board, as_csv, make_boards, read_rows, summarise
 from pipeline.report.markdown import report_markdown
-from pipeline.report.page import STRIP, NoiseLaws, Section, make_sections, pictured_rows, render_page
+from pipeline.report.page import render_page
 from pipeline.report.quality_charts import courses_as_csv
 from pipeline.report.readme import check_readme, readme_block, write_readme
-from pipeline.report.sentences import make_table, short_names
+from pipeline.report.results import STRIP, NoiseLaws, Results, make_results, pictured_rows
 from pipeline.report.variant_page import render_variants
 from pipeline.stage import (
     PUBLISHED,
@@ -45,14 +46,14 @@ def write_report(params: Params) -> Path:
     write_json(folder / "summary.json", [line for board in boards for line in summarise(board)])
     pictured = [row for board in boards for row in picture_rows(board)]
     write_bytes(folder / "samples.png", labelled_rows(pictured))
-    sections = make_sections(boards, params)
-    _write_folder(folder / "variants", {name: page.encode() for name, page in render_variants(sections)})
+    results = make_results(boards, params)
+    _write_folder(folder / "variants", {name: page.encode() for name, page in render_variants(results)})
     write_bytes(folder / "report.md", report_markdown(boards).encode())
-    strands = [strand for section in sections for strand in section.quality.strands]
+    strands = [strand for found in results for strand in found.quality.strands]
     write_bytes(folder / "courses.csv", courses_as_csv(strands).encode())
-    write_figures(folder / "figures", sections)
+    write_figures(folder / "figures", results)
     page = folder / "index.html"
-    write_bytes(page, render_page(sections, params).encode())
+    write_bytes(page, render_page(results, params).encode())
     return page
 
 
@@ -76,12 +77,12 @@ def publish_reports(params: Params) -> list[Path]:
     return list(copies.values())
 
 
-def write_figures(folder: Path, sections: Sequence[Section]) -> None:
+def write_figures(folder: Path, results: Sequence[Results]) -> None:
     """Write the figures for papers."""
     figures: dict[str, bytes] = {}
-    for section in sections:
-        rows = [run.row for run in section.runs]
-        figures |= draw_figures(section.board, rows, section.quality.strands)
+    for found in results:
+        rows = [run.row for run in found.runs]
+        figures |= draw_figures(found.board, rows, found.quality.strands)
     _write_folder(folder, figures)
 
 
@@ -101,10 +102,10 @@ def picture_rows(board: Board) -> Iterator[tuple[str, list[str], Pixels]]:
     """
     rows = pictured_rows(board)
     names, laws = short_names(rows), NoiseLaws.of(rows)
-    scores = {line.key: line.fid for line in make_table(board).lines}
+    scores = {line.key: line.lead for line in make_table(board).lines}
     for row in rows:
         samples = read_overview(row.cell.samples / "averaged.npy", STRIP)
-        score = f"FID {scores[row.cell.key]}" + (", diverged" if row.status == "diverged" else "")
+        score = scores[row.cell.key] + (", diverged" if row.status == "diverged" else "")
         law = laws.unusual(row.cell).replace("×", "x").replace("−", "-")  # Pillow's font lacks both
         yield names[row.cell.key], [score, *([f"noise {law}"] if law else [])], samples
 
@@ -117,7 +118,7 @@ def check_artefacts(cells: Sequence[Cell], champion: Path) -> None:
             cell.contact: f"contact@{cell.dataset}",
             cell.evaluator / "card.json": f"evaluator@{cell.dataset}",
             cell.model / "card.json": f"train@{cell.key}",
-            cell.model / "history.csv": f"train@{cell.key}",
+            cell.history: f"train@{cell.key}",
             cell.model / "previews": f"train@{cell.key}",
             cell.training: f"train@{cell.key}",
             cell.samples / "averaged.npy": f"sample@{cell.key}",

@@ -5,7 +5,6 @@ these fields. Loads neither torch nor MLflow.
 """
 
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,17 +14,17 @@ from rich.table import Table
 
 from gan.errors import DataError
 from gan.files import read_json
+from gan.metrics.names import SUFFIXES, MetricName, Suffix, find_names
 from pipeline.scores.protocol import FLAT, RAW, Protocol, Weights, read_protocol
 from pipeline.stage import parse_cell, read_params
 
 LEADERBOARD = "leaderboard.json"
 FIELDS = tuple(Protocol.model_fields)
-NAME = re.compile(r"(.+)_([a-z0-9]+)_(\d+k?)_(train|validation|test)(|_raw|_floor|_ceiling)")
 # Features of equal images differ in their last bits from processor to processor.
 EQUAL_SHARE, EQUAL_SHARE_OF_CEILING = 1e-3, 1e-6
 
 
-class Record(NamedTuple):
+class ScoredModel(NamedTuple):
     """The scores of one generator, and what is known of how they were made."""
 
     source: str
@@ -38,7 +37,7 @@ class Record(NamedTuple):
     ceilings: dict[str, float]
 
 
-def read_comparable(arguments: Sequence[str], weights: Weights) -> list[Record]:
+def read_comparable(arguments: Sequence[str], weights: Weights) -> list[ScoredModel]:
     """Read what the arguments stand for, and say on stderr what is unknown of it.
 
     Raises DataError with a line for each difference where two protocols made it, and as `read_records`.
@@ -49,7 +48,7 @@ def read_comparable(arguments: Sequence[str], weights: Weights) -> list[Record]:
     return found
 
 
-def read_records(argument: str, weights: Weights = "averaged") -> list[Record]:
+def read_records(argument: str, weights: Weights = "averaged") -> list[ScoredModel]:
     """Read what an argument of `gantry compare` stands for: one record, or all rows of a report.
 
     Raises ConfigError for a cell that params.yaml doesn't know, DataError for files that are missing
@@ -76,7 +75,7 @@ def read_records(argument: str, weights: Weights = "averaged") -> list[Record]:
     return [_make_record(str(path), path.stem, stamp.model_dump(), content, weights)]
 
 
-def _read_row(source: str, row: Mapping[str, Any], weights: Weights) -> Record:
+def _read_row(source: str, row: Mapping[str, Any], weights: Weights) -> ScoredModel:
     """Read a row of a leaderboard; one that has no stamp tells a few fields all the same."""
     try:
         key = "-".join(str(row[part]) for part in ("dataset", "variant", "budget", "seed"))
@@ -92,41 +91,34 @@ def _read_row(source: str, row: Mapping[str, Any], weights: Weights) -> Record:
 
 def _protocol_of_names(row: Mapping[str, Any]) -> dict[str, Any]:
     """Read extractor, samples and split from the name of the FID, the one metric that every row has."""
-    for name in sorted(row):
-        match = NAME.fullmatch(name)
-        if match and match[1] == "fid":
-            return {"extractor": match[2], "samples": _count(match[3]), "split": match[4]}
-    return {}
-
-
-def _count(text: str) -> int:
-    return int(text[:-1]) * 1000 if text.endswith("k") else int(text)
+    found = find_names(row, "fid")
+    return dict(zip(("extractor", "samples", "split"), found[0].protocol, strict=True)) if found else {}
 
 
 def _make_record(
     source: str, key: str, protocol: dict[str, Any], named: Mapping[str, Any], weights: Weights
-) -> Record:
+) -> ScoredModel:
     """Sort a flat mapping's metrics by suffix. Raises DataError when none belongs to the protocol."""
-    by_suffix: dict[str, dict[str, float]] = {"": {}, "_raw": {}, "_floor": {}, "_ceiling": {}}
-    for name, value in named.items():
-        match = NAME.fullmatch(name)
-        if match and isinstance(value, (int, float)):
-            by_suffix[match[5]][name.removesuffix(match[5])] = value
-    scores = by_suffix["_raw" if weights == "raw" else ""]
+    by_suffix: dict[Suffix, dict[str, float]] = {suffix: {} for suffix in SUFFIXES}
+    for text, value in named.items():
+        name = MetricName.parse(text)
+        if name and isinstance(value, (int, float)):
+            by_suffix[name.suffix][str(name._replace(suffix=""))] = value
+    scores = by_suffix["raw" if weights == "raw" else ""]
     if not any(_short_name(name, protocol) != name for name in scores):
         stated = ", ".join(f"{name} {protocol.get(name)}" for name in ("extractor", "samples", "split"))
         raise DataError(f"{source}: no metric of {key}'s {weights} generator is of its protocol ({stated})")
-    return Record(source, key, protocol, scores, by_suffix["_floor"], by_suffix["_ceiling"])
+    return ScoredModel(source, key, protocol, scores, by_suffix["floor"], by_suffix["ceiling"])
 
 
 def _short_name(name: str, protocol: Mapping[str, Any]) -> str:
     """Leave out of a metric's name what the protocol says: fid for fid_mnistnet_1k_test."""
-    match = NAME.fullmatch(name)
+    parsed = MetricName.parse(name)
     stated = tuple(protocol.get(field) for field in ("extractor", "samples", "split"))
-    return match[1] if match and (match[2], _count(match[3]), match[4]) == stated else name
+    return parsed.metric if parsed and parsed.protocol == stated else name
 
 
-def check_comparable(records: Sequence[Record]) -> None:
+def check_comparable(records: Sequence[ScoredModel]) -> None:
     """Raise DataError with a line for each field of the protocol, floor or ceiling that isn't one for all."""
     lines = []
     for field in FIELDS:
@@ -141,7 +133,7 @@ def check_comparable(records: Sequence[Record]) -> None:
         raise DataError("\n".join([*lines, "scores of two protocols share no column; score all alike"]))
 
 
-def _differing_scales(records: Sequence[Record]) -> list[str]:
+def _differing_scales(records: Sequence[ScoredModel]) -> list[str]:
     """Find floors and ceilings that differ under stamps that don't: something wasn't stamped."""
     lines = []
     for name in sorted({name for record in records for name in record.ceilings}):
@@ -165,13 +157,13 @@ def _difference(field: str, holders: Mapping[str, str]) -> str:
     return f"{field}: " + ", ".join(f"{value} in {holder}" for value, holder in holders.items())
 
 
-def _title(record: Record, records: Sequence[Record]) -> str:
+def _title(record: ScoredModel, records: Sequence[ScoredModel]) -> str:
     """Name a record by its key, and by its source too where another one has that key."""
     alike = sum(other.key == record.key for other in records)
     return record.key if alike == 1 else f"{record.key} ({record.source})"
 
 
-def _warn_of_unknown(records: Sequence[Record]) -> None:
+def _warn_of_unknown(records: Sequence[ScoredModel]) -> None:
     unknown: dict[str, set[str]] = {}
     for record in records:
         unknown.setdefault(record.source, set()).update(set(FIELDS) - record.protocol.keys())
@@ -181,11 +173,11 @@ def _warn_of_unknown(records: Sequence[Record]) -> None:
             print(f"{source}: rows without stamps; unknown and not compared: {listed}", file=sys.stderr)
 
 
-def _columns(records: Sequence[Record]) -> list[str]:
+def _columns(records: Sequence[ScoredModel]) -> list[str]:
     return sorted({name for record in records for name in record.scores})
 
 
-def _scale(records: Sequence[Record], end: str) -> dict[str, float]:
+def _scale(records: Sequence[ScoredModel], end: str) -> dict[str, float]:
     """Merge the floors or the ceilings of all records, which are equal where both have one."""
     merged: dict[str, float] = {}
     for record in reversed(records):
@@ -193,7 +185,7 @@ def _scale(records: Sequence[Record], end: str) -> dict[str, float]:
     return {name: merged[name] for name in _columns(records) if name in merged}
 
 
-def as_dict(records: Sequence[Record]) -> dict[str, Any]:
+def as_dict(records: Sequence[ScoredModel]) -> dict[str, Any]:
     """Scores with what they share: protocol, floors and ceilings."""
     return {
         "protocol": _shared_protocol(records),
@@ -205,12 +197,12 @@ def as_dict(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _shared_protocol(records: Sequence[Record]) -> dict[str, Any]:
+def _shared_protocol(records: Sequence[ScoredModel]) -> dict[str, Any]:
     known = {name: value for record in records for name, value in record.protocol.items()}
     return {name: known[name] for name in FIELDS if name in known}
 
 
-def heading(records: Sequence[Record]) -> str:
+def heading(records: Sequence[ScoredModel]) -> str:
     """Say in a line what protocol the records share."""
     protocol = _shared_protocol(records)
     return (
@@ -219,7 +211,7 @@ def heading(records: Sequence[Record]) -> str:
     )
 
 
-def table(records: Sequence[Record]) -> Table:
+def table(records: Sequence[ScoredModel]) -> Table:
     """Lay out records and metrics, the longer of the two downwards; floor and ceiling come last."""
     protocol, names = _shared_protocol(records), _columns(records)
     rows = [(_title(record, records), record.scores) for record in records]

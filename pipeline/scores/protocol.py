@@ -16,8 +16,9 @@ from gan import __version__
 from gan.config import Params
 from gan.contract import StrictModel
 from gan.errors import DataError
-from gan.extractors.base import EXTRACTORS
+from gan.extractors import EXTRACTORS
 from gan.files import read_json, write_json
+from gan.metrics.names import MetricName, Suffix
 from gan.randomness import derive_seed
 from pipeline.stage import Cell
 from pipeline.trace import SCORING, digest_of, reachable
@@ -51,6 +52,10 @@ class Protocol(StrictModel):
     noise_seed: int
     code: str  # SHA-256 over the syntax trees of the modules that score
     gantry: str  # version
+
+    def name(self, metric: str, suffix: Suffix = "") -> MetricName:
+        """Full name of a metric's score under this protocol."""
+        return MetricName(metric, self.extractor, self.samples, self.split, suffix)
 
 
 def make_protocols(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gan.card import read_card
 from gan.config import Params
 from gan.errors import DataError
+from gan.metrics.names import find_names
 from pipeline.scores.course import read_course
 from pipeline.stage import Cell
 from pipeline.tracking.models import Version, find_version_of
@@ -72,11 +72,11 @@ def _validation_fid(cell: Cell) -> tuple[str, float] | None:
 
 def _fid_of(cell: Cell, metrics: Mapping[str, float], params: Params) -> tuple[str, float]:
     """Name and value of the FID against the split that params.yaml scores against."""
-    pattern = re.compile(rf"fid_[a-z0-9]+_[0-9]+k?_{params.evaluate.reference}")
-    found = [(name, value) for name, value in metrics.items() if pattern.fullmatch(name)]
+    split = params.evaluate.reference
+    found = [str(name) for name in find_names(metrics, "fid", split)]
     if len(found) != 1:
         raise DataError(
-            f"{cell.metrics}: {len(found)} scores match {pattern.pattern}, expected one; "
+            f"{cell.metrics}: {len(found)} scores are a FID against {split}, expected one; "
             f"run 'dvc repro evaluate@{cell.key}'"
         )
-    return found[0]
+    return found[0], metrics[found[0]]

@@ -5,7 +5,6 @@ Reading takes the weights and the card only: code that lies in a registry is nev
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan.card import CARD, read_card, read_weights
 from gan.errors import ConfigError, DataError
-from gan.metrics.features import METRICS
+from gan.metrics.catalogue import BY_NAME
+from gan.metrics.names import SUFFIXES, MetricName
 from pipeline.tracking.database import load_mlflow
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ WEIGHTS = "generator.safetensors"
 # The newest version that was registered here. MLflow's own alias of this name also counts those that
 # people registered by hand, which have neither card nor digest.
 LATEST = "latest"
-SUFFIXES = ("_raw", "_floor", "_ceiling")
-# A whole name as `gan.metrics.features.metric_name` makes it: people set tags too, such as `is_approved`.
-METRIC_TAG = re.compile(rf"({'|'.join(METRICS)})_[a-z0-9]+_[0-9]+k?_(train|validation|test)")
 
 
 @dataclass(frozen=True)
@@ -126,14 +123,20 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
     header = f"    {'':28}{'averaged':>10}{'raw':>10}{'floor':>10}{'ceiling':>10}"
     lines = []
     for name in plain_metrics(metrics):
-        values = [metrics.get(f"{name}{suffix}") for suffix in ("", *SUFFIXES)]
+        parsed = MetricName.parse(name)
+        ends = [str(parsed._replace(suffix=suffix)) for suffix in SUFFIXES] if parsed else [name]
+        values = [metrics.get(end) for end in ends]
         lines.append(f"    {name:28}" + "".join(f"{'' if v is None else f'{v:.4g}':>10}" for v in values))
     return "\n".join([header, *lines, ""])
 
 
 def plain_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """Scores of the averaged generator alone."""
-    return {name: value for name, value in sorted(metrics.items()) if not name.endswith(SUFFIXES)}
+    return {
+        name: value
+        for name, value in sorted(metrics.items())
+        if not ((parsed := MetricName.parse(name)) and parsed.suffix)
+    }
 
 
 def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
@@ -148,10 +151,14 @@ def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
 
 
 def _metrics_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """Scores among a version's tags; one that somebody overwrote with text is left out."""
+    """Scores among a version's tags; one that somebody overwrote with text is left out.
+
+    People set tags too, such as `is_approved`.
+    """
     metrics = {}
     for name, text in sorted(tags.items()):
-        if METRIC_TAG.fullmatch(name):
+        parsed = MetricName.parse(name)
+        if parsed and parsed.metric in BY_NAME and not parsed.suffix:
             with suppress(ValueError):
                 metrics[name] = float(text)
     return metrics

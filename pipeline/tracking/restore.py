@@ -6,15 +6,15 @@ from the files that DVC keeps, so that doing it twice adds nothing.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan.card import CARD, Card, read_card
 from gan.errors import DataError
 from gan.files import read_json
+from gan.metrics.names import is_of_reference
+from pipeline.scores.history import read_rows
 from pipeline.stage import Cell
 from pipeline.tracking.lineage import Settings, run_tags
 from pipeline.tracking.run import (
@@ -77,14 +77,14 @@ def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping
     timing = read_json(cell.training)
     finals = {name: timing[name] for name in ("seconds", "images_per_second")}
     # Floors and ceilings belong to the data set, not to the run, and each would take a chart.
-    finals |= {name: value for name, value in metrics.items() if not name.endswith(("_floor", "_ceiling"))}
+    finals |= {name: value for name, value in metrics.items() if not is_of_reference(name)}
     log_final(client, run_id, finals)
     if run.info.status != ending.status:
         client.set_terminated(run_id, ending.status, end_time=clock.at(clock.steps))
 
 
 def _complete_points(client: MlflowClient, run_id: str, cell: Cell, clock: Clock) -> None:
-    rows = list(_read_history(cell.model / "history.csv"))
+    rows = read_rows(cell)
     names = dict.fromkeys(name for row in rows for name in row if name != "step")
     known = {name: logged_steps(client, run_id, point_name(name)) for name in names}
     points = [
@@ -109,7 +109,7 @@ def _complete_pictures(client: MlflowClient, run_id: str, cell: Cell, clock: Clo
             name = f"{PICTURES}/samples"
             client.log_image(run_id, picture, key=name, step=step, timestamp=clock.at(step))
     present = {artifact.path for artifact in client.list_artifacts(run_id)}
-    for path in (cell.model / CARD, cell.model / "history.csv"):
+    for path in (cell.model / CARD, cell.history):
         if path.name not in present:
             client.log_artifact(run_id, str(path))
     if previews and "samples.png" not in present:
@@ -127,12 +127,3 @@ def _read_clock(cell: Cell) -> Clock:
         raise DataError(
             f"{cell.training}: can't be read ({error!r}); run 'dvc repro train@{cell.key}'"
         ) from error
-
-
-def _read_history(path: Path) -> Iterator[dict[str, float]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                yield {name: float(value) for name, value in row.items() if value}
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a history of numbers: {error}") from error

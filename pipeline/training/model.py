@@ -1,6 +1,5 @@
 """Owns how a trained model is written: its weights, card, history and previews."""
 
-import csv
 import io
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ from gan.files import write_bytes
 from gan.generator import SNAPSHOTS, save_generator
 from gan.sampling import image_grid
 from gan.training import TrainState, finish_average, has_finite_weights
+from pipeline.scores.history import write_history
 from pipeline.stage import Cell
 from pipeline.training.checkpoints import TrainingRecord
 
@@ -55,11 +55,7 @@ def write_model(
         weights_sha256=save_generator(cell.model, state.averaged.state_dict(), "generator"),
         raw_weights_sha256=save_generator(cell.model, state.gan.generator.state_dict(), "generator_raw"),
     )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(record.history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(record.history)
-    write_bytes(cell.model / "history.csv", text.getvalue().encode())
+    write_history(cell, record.history)
     for step, images in record.previews.items():
         png = io.BytesIO()
         image_grid(images).save(png, format="PNG")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from gan.data.digits import SPLIT_RULES
-from gan.data.mixture import FIRST, RADIUS, SIDE, STEP, name_points
+from gan.data.mixture import FIRST, SIDE, STEP
+from gan.extractors.points import RADIUS, name_points
 from gan.metrics.modes import stacked_modes
 
 FOLDER = Path(__file__).parents[2] / "data" / "mixture"

@@ -6,8 +6,8 @@ import torch
 
 from gan.contract import AdamParams, ImageShape
 from gan.errors import ConfigError
+from gan.extractors import load_extractor
 from gan.extractors.attributes import AttributeNet, attribute_accuracy
-from gan.extractors.base import load_extractor
 from gan.extractors.mnistnet import extract, new_network, save_mnistnet, train_mnistnet
 from gan.files import write_json
 

@@ -15,10 +15,13 @@ from gan.contract import ImageShape
 from gan.data.digits import read_digits
 from gan.data.download import read_manifest
 from gan.errors import ConfigError, DataError
-from gan.extractors.base import Digits, Inception, extractor_name, load_extractor
+from gan.extractors import extractor_name, load_extractor
+from gan.extractors.inception import Inception
 from gan.extractors.mnistnet import extract, new_mnistnet, save_mnistnet
+from gan.extractors.trained import Digits
 from gan.files import write_json
-from gan.metrics.features import FeatureStats, frechet_distance, inception_score, kernel_distance
+from gan.metrics.classes import inception_score
+from gan.metrics.distances import FeatureStats, frechet_distance, kernel_distance
 from gan.metrics.neighbours import neighbourhoods
 
 ROOT = Path(__file__).resolve().parents[2]

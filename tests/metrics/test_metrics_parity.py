@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
-from gan.metrics.features import FeatureStats, frechet_distance, inception_score, kernel_distance
+from gan.metrics.classes import inception_score
+from gan.metrics.distances import FeatureStats, frechet_distance, kernel_distance
 from gan.metrics.neighbours import neighbourhoods
 
 SETS = [(64, 0.0, 1.0), (192, 0.1, 0.9), (64, 0.5, 1.3)]  # features, shift, scale; 500 images a side

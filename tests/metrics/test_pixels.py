@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gan.metrics.features import IMAGE_METRICS
-from gan.metrics.pixels import mean_pair_similarity, ms_ssim, repeated_share, score_images, sharpness
+from gan.metrics.pixels import mean_pair_similarity, ms_ssim, repeated_share, sharpness
 
 
 def noise(n, side=28, seed=0):
@@ -55,7 +54,3 @@ def test_similarity_of_two_flat_images_is_that_of_their_luminance_at_the_coarses
 def test_similarity_needs_five_scales():
     with pytest.raises(ValueError, match="five scales"):
         ms_ssim(torch.zeros(1, 1, 28, 28), torch.zeros(1, 1, 28, 28))
-
-
-def test_every_metric_of_the_pixels_has_its_name():
-    assert sorted(score_images(noise(8))) == sorted(IMAGE_METRICS)

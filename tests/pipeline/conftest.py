@@ -1,6 +1,6 @@
 """A small checkout with trained cells and an MLflow database, migrated once and copied for each test."""
 
-import csv
+import math
 import shutil
 import warnings
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import pytest
 from gan.card import Card, write_card
 from gan.config import Params, load_params
 from gan.files import write_json
+from pipeline.scores.history import write_history
 from pipeline.stage import Cell, find_recipe, parse_cell
 from pipeline.study.selection import replace_selection
 from pipeline.tracking import database as tracking
@@ -117,12 +118,13 @@ def _write_model(cell: Cell, params: Params, weights_seed: int, diverged_at: int
         diverged_at=diverged_at,
     )
     write_card(cell.model, card)
-    with (cell.model / "history.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["step", "images_seen", "loss/critic", "loss/generator"])
-        for step in range(1, (diverged_at or STEPS) + 1):
-            loss = "inf" if step == diverged_at else 1.0 / step
-            writer.writerow([step, step * 64, loss, float(step)])
+    rows = [
+        {"step": step, "images_seen": step * 64, "loss/critic": 1.0 / step, "loss/generator": float(step)}
+        for step in range(1, (diverged_at or STEPS) + 1)
+    ]
+    if diverged_at:
+        rows[-1]["loss/critic"] = math.inf
+    write_history(cell, rows)
     (cell.model / "previews").mkdir(exist_ok=True)
     for step in (10, diverged_at or 20):
         Image.new("L", (16, 16), step).save(cell.model / "previews" / f"{step:06d}.png")

@@ -55,7 +55,8 @@ def test_every_selected_entry_has_a_digest_of_its_own(sources):
 
 
 @pytest.mark.parametrize(
-    "name", ["gan/objectives/losses.py", "gan/metrics/features.py", "pipeline/sample.py", "pipeline/stage.py"]
+    "name",
+    ["gan/objectives/losses.py", "gan/metrics/distances.py", "pipeline/sample.py", "pipeline/stage.py"],
 )
 def test_comments_docstrings_and_layout_change_no_digest(sources, name):
     before = digests(), stage_digests()
@@ -146,8 +147,8 @@ def test_what_python_loads_for_a_stage_is_among_what_was_traced(sources):
         ("convert", "gan.data.lmdb_pages"),
         ("convert", "gan.data.workers"),
         ("evaluator", "gan.randomness"),
-        ("trajectory", "pipeline.drawing.curves"),
-        ("trajectory", "gan.metrics.features"),
+        ("trajectory", "pipeline.scores.history"),
+        ("trajectory", "gan.metrics.distances"),
         ("register", "pipeline.tracking.lineage"),
         ("register", "pipeline.tracking.database"),
         ("register", "pipeline.tracking.run"),
@@ -243,7 +244,7 @@ def test_whatever_steps_a_training_is_in_its_digest():
 @pytest.mark.parametrize(
     "apart",
     [
-        "gan/metrics/features.py",
+        "gan/metrics/distances.py",
         "gan/config.py",
         "pipeline/training/interruption.py",
         "pipeline/stage.py",

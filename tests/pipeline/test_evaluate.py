@@ -20,15 +20,15 @@ from gan.config import load_params
 from gan.contract import ImageShape
 from gan.data.image_store import NO_LABEL, ImageStore, Record, write_store
 from gan.errors import ConfigError, DataError
-from gan.extractors.base import load_extractor
+from gan.extractors import load_extractor
 from gan.files import read_json, sha256_of, write_json
-from gan.metrics.features import FEATURE_METRICS, IMAGE_METRICS, MODE_METRICS
-from gan.metrics.modes import stacked_modes
+from gan.metrics.catalogue import METRICS
+from gan.metrics.modes import Modes, stacked_modes
 from pipeline.claims.vocabulary import score_names
 from pipeline.scores.protocol import read_protocol
 
 KEY = "mnist_tiny-dcgan-smoke-0"
-SCORES = FEATURE_METRICS + IMAGE_METRICS
+SCORES = [metric.name for metric in METRICS if metric.needs != "modes"]
 SAMPLES = 130  # just above the evaluator's 128 features
 ROOT = Path(__file__).parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -265,9 +265,10 @@ def test_stacked_digits_are_scored_by_their_modes(tmp_path, monkeypatch):
     pipeline.evaluate.main(params, key)
 
     metrics = read_json(Path("build/metrics") / f"{key}.json")
-    assert {name.removesuffix("_mnistnet_385_test") for name in metrics} >= set(MODE_METRICS)
+    assert {name.removesuffix("_mnistnet_385_test") for name in metrics} >= set(Modes._fields)
     assert not any(name.startswith("classes_") for name in metrics)
     assert metrics["modes_mnistnet_385_test_raw"] == 1
+    assert 0 < metrics["confident_mnistnet_385_test"] <= metrics["confident_mnistnet_385_test_floor"] * 1.2
     assert metrics["mode_kl_mnistnet_385_test_raw"] == pytest.approx(np.log(1000), rel=1e-12)
     card = read_json(Path("build/reference/stacked_mnist/card.json"))
     assert card["uniform"]["modes"] == pytest.approx(1000 * (1 - 0.999**n), rel=1e-9)

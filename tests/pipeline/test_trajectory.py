@@ -15,10 +15,11 @@ from gan.errors import DataError
 from gan.extractors.mnistnet import extract, load_mnistnet
 from gan.files import read_json, write_json
 from gan.generator import draw_images, load_generator, load_snapshot, save_snapshot
-from gan.metrics.features import FeatureStats, frechet_distance
+from gan.metrics.distances import FeatureStats, frechet_distance
 from pipeline import trajectory
 from pipeline.claims.vocabulary import snapshot_score_names
 from pipeline.scores.course import Course, Point, read_course, read_seconds
+from pipeline.scores.history import write_history
 from pipeline.stage import Cell
 from pipeline.trajectory import choose_step, images_seen
 from tests.courses import write_course
@@ -119,8 +120,7 @@ def test_with_a_validation_split_the_step_of_the_lowest_fid_is_chosen(params, ce
 
 
 def test_images_seen_are_those_of_the_history_and_grow_evenly_between_its_rows(cell):
-    rows = ["step,images_seen,loss/critic", "4,400,1.0", "8,600,1.0"]
-    (cell.model / "history.csv").write_text("\n".join(rows))
+    write_history(cell, [{"step": step, "images_seen": seen} for step, seen in ((4, 400), (8, 600))])
     assert images_seen(cell, [0, 2, 4, 7, 8]) == [0, 200, 400, 550, 600]
 
 

@@ -9,12 +9,13 @@ from click.testing import CliRunner
 
 from gan.config import Params, load_params
 from gan.errors import ConfigError, DataError
-from gan.files import read_json, write_bytes, write_json
+from gan.files import read_json, write_json
 from pipeline import cli
 from pipeline.claims.budget import cells_within, run_lacking, selected
 from pipeline.claims.claim import Claim, find_claim, read_claims
 from pipeline.claims.evidence import scores_along
 from pipeline.schedule import repro
+from pipeline.scores.history import write_history
 from pipeline.stage import Cell, selected_cells
 
 # 400 steps of 5 + 1 updates with 32 images at 0.3 ms are 23 s, other stages 30 s; three seeds: 2.65 minutes.
@@ -30,10 +31,12 @@ def claims_of(*names: str) -> list[Claim]:
 
 def leave(cells: Sequence[Cell]) -> None:
     """Write what the stages leave; W rises to its 20th row and falls from there on, over 500 steps."""
-    rows = [f"{10 * n},{640 * n},{5 - abs(n - 20) / 10}" for n in range(1, 51)]
+    rows = [
+        {"step": 10 * n, "images_seen": 640 * n, "critic/wasserstein": 5 - abs(n - 20) / 10}
+        for n in range(1, 51)
+    ]
     for cell in cells:
-        history = "\n".join(["step,images_seen,critic/wasserstein", *rows])
-        write_bytes(cell.model / "history.csv", history.encode())
+        write_history(cell, rows)
         write_json(cell.training, {"seconds": 5.0, "steps": 500})
         write_json(cell.metrics, {"fid_mnistnet_1k_test": 40.0})
         write_json(scores_along(cell), {"points": []})

@@ -1,6 +1,5 @@
 """The ancestors' claims: all of them stand in claims.yaml, and each verdict can be reached."""
 
-import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from gan.files import read_json, write_json
 from pipeline.claims.claim import Claim, find_claim, judge, minutes_of, read_claims
 from pipeline.claims.evidence import Evidence, MetricNameError, find_score, scores_along
 from pipeline.claims.kinds import Falls, Grows, RisesThenFalls, Test, combined, decide, spoken
-from pipeline.drawing.curves import WINDOW, smooth
+from pipeline.scores.history import WINDOW, smooth, write_history
 from pipeline.scores.inference import Effect
 from pipeline.stage import Cell
 from pipeline.study.selection import read_study
@@ -58,12 +57,8 @@ def leave(
     cell = Cell("mnist_tiny", variant, "quick", seed)
     columns = curves or {"loss/critic": [1.0, 1.0]}
     rows = len(next(iter(columns.values())))
-    cell.model.mkdir(parents=True)
-    with (cell.model / "history.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["step", "images_seen", *columns])
-        for row, values in enumerate(zip(*columns.values(), strict=True), start=1):
-            writer.writerow([10 * row, 640 * row, *values])
+    logged = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    write_history(cell, [{"step": 10 * n, "images_seen": 640 * n} | row for n, row in enumerate(logged, 1)])
     named = {f"{name}_mnistnet_1k_test": value for name, value in (SCORES | (scores or {})).items()}
     write_json(cell.metrics, named | {"fid_mnistnet_1k_test_ceiling": 1000.0})
     write_json(cell.training, {"seconds": seconds, "steps": 10 * rows})
@@ -354,7 +349,7 @@ def test_one_refuted_test_refutes_a_claim_and_all_confirmed_ones_confirm_it() ->
 def test_a_score_is_found_by_its_short_name_alone() -> None:
     names = {"fid_mnistnet_1k_test": 1, "fid_infinity_mnistnet_1k_test": 2, "fid_mnistnet_1k_test_raw": 3}
     assert find_score(names, "fid", "x.json") == 1
-    assert find_score(names, "fid", "x.json", "_raw") == 3
+    assert find_score(names, "fid", "x.json", "raw") == 3
     assert find_score({"recall_mnistnet_150_validation": 0.5}, "recall", "x.json") == 0.5
 
 
@@ -391,8 +386,8 @@ PACE = "kind: duration, of: wgan, against: dcgan, axis: step, series: score/fid,
         (COURSE, "wgan_k4", "wgan_k44", "no variant 'wgan_k44' for mnist_tiny; there are gan, gan_seed"),
         (COURSE, "kind: falls", "kind: fals", "tests.0.course.shape: Input tag 'fals' .* 'rises_then_falls'"),
         (COURSE, "low:", "lo:", "tests.0.course.shape.falls.lo: no such field; there are kind, low, high"),
-        (FID, "score/fid", "score/fidd", "wgan has no score 'fidd'; there are fid, kid"),
-        (FID, "score/fid", "score/modes", "wgan has no score 'modes'; there are fid, kid"),
+        (FID, "score/fid", "score/fidd", "wgan has no score 'fidd'; there are fid, fid_infinity, kid"),
+        (FID, "score/fid", "score/modes", "wgan has no score 'modes'; there are fid, fid_infinity, kid"),
         (FID, "score/fid", "final/critic/real_", "wgan has no curve 'critic/real_'; there are loss/critic"),
         (FID, "more_than", "mor_than", "tests.0.comparison.mor_than: no such field; there are kind"),
         (FID, "kind: comparison", "kind: compare", "tests.0: Input tag 'compare' .* 'comparison'"),

@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.report.quality_charts import Strand, Track, courses_as_csv, draw_courses, log_ticks
+from pipeline.drawing.svg import log_ticks
+from pipeline.report.quality_charts import Strand, Track, courses_as_csv, draw_courses
 from pipeline.scores.course import Course, Point
 
 # Both axes go from 10 to 1000: the middle of each is at 100.

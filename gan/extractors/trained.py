@@ -1,0 +1,58 @@
+"""Owns the extractors whose networks are trained here. Imports them inside functions: names cost no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.extractors.base import Features
+
+if TYPE_CHECKING:
+    from gan.extractors.mnistnet import MnistNet
+
+
+class Digits:
+    """mnistnet, on each channel by itself: stacked digits have 128 features a channel, one after another."""
+
+    name: ClassVar[str] = "mnistnet"
+    resize: ClassVar[str] = "none"  # it is made for the size of the images
+
+    def __init__(self, net: MnistNet, sha256: str, channels: int = 1) -> None:
+        from gan.extractors.mnistnet import FEATURES
+
+        self.net = net
+        self.sha256 = sha256
+        self.size = channels * FEATURES
+
+    def extract(self, images: NDArray[np.uint8]) -> Features:
+        """Features (N, 128 C) and class probabilities, (N, 10) or (N, C, 10), of images (N, C, H, W)."""
+        from gan.extractors.mnistnet import extract
+
+        count, channels, height, width = images.shape
+        features, probabilities = extract(self.net, images.reshape(-1, 1, height, width))
+        features = features.reshape(count, self.size)
+        if channels > 1:
+            probabilities = probabilities.reshape(count, channels, -1)
+        return Features(features, probabilities)
+
+
+class Attributes:
+    """The features of a network that tells yes-or-no attributes; it names no classes."""
+
+    name: ClassVar[str] = "attributes"
+    resize: ClassVar[str] = "none"  # it is made for the size of the images
+
+    def __init__(self, net: MnistNet, sha256: str) -> None:
+        from gan.extractors.mnistnet import FEATURES
+
+        self.net = net
+        self.sha256 = sha256
+        self.size = FEATURES
+
+    def extract(self, images: NDArray[np.uint8]) -> Features:
+        """Features (N, 128) of images (N, C, H, W)."""
+        from gan.extractors.mnistnet import extract
+
+        return Features(extract(self.net, images).features, None)
