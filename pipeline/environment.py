@@ -15,6 +15,7 @@ CHECKPOINT_DIR = "GANTRY_CHECKPOINT_DIR"
 CHECKPOINT_SECONDS = "GANTRY_CHECKPOINT_SECONDS"
 MIRROR = "GANTRY_MIRROR"
 PROCESSES = "GANTRY_PROCESSES"
+RUNNER = "GANTRY_RUNNER"
 JOBS = "JOBS"
 # Without this an old name would be ignored silently.
 RENAMED = {"GAN_CKPT_DIR": CHECKPOINT_DIR}
@@ -63,6 +64,11 @@ def processes() -> int:
     """Processes that decode pictures; default: the cores that this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return _count(PROCESSES, usable or 1)
+
+
+def runner() -> str:
+    """Name of where `make repro` runs cells; pipeline.schedule.runner knows which there are."""
+    return os.environ.get(RUNNER) or "local"
 
 
 def jobs() -> int:

@@ -1,29 +1,27 @@
-"""Runs what the selected study lacks: `make repro`.
+"""Owns what `make repro` does: which stages of the selected study are stale, and in which order they run.
 
-`dvc repro` runs one stage after the other. Cells don't depend on one another, so they are run side by
-side here, each by `dvc repro --single-item`, which takes no lock on shared stages; the result is the
-same. Shared stages come first, and a plain `dvc repro` last, which finds every cell done.
+`dvc repro` runs one stage after the other. Cells don't depend on one another, so a runner takes them side
+by side; the result is the same. Shared stages come first, and a plain `dvc repro` last, which finds every
+cell done.
 """
 
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from gan.errors import ConfigError
 from gan.files import write_bytes
 from pipeline import environment
+from pipeline.schedule.local import dvc
+from pipeline.schedule.runner import find_runner
+from pipeline.schedule.watch import LOGS, last_lines, log_of, run_cells
 from pipeline.stage import (
     MANIFEST,
     OWN,
@@ -39,7 +37,6 @@ from pipeline.tracking.database import prepare_database
 
 SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
-LOGS = Path("build/logs")
 # What stages read and don't write, and the rest of what `dvc status` would look at, but for the report.
 SOURCES = ["dvc.yaml", str(PARAMS), str(MANIFEST), str(OWN), "gan", "pipeline"]
 PRODUCTS = ["dvc.lock", "data", "models", "build"]
@@ -53,19 +50,6 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
 }
-BEGUN = re.compile(r"Running stage '(\w+)@")
-BUSY = re.compile(r"is busy|Unable to acquire lock|cannot perform the command because another")
-
-
-@dataclass
-class Progress:
-    """What one cell is doing, for those who watch."""
-
-    stage: str = "waiting"
-    outcome: str = ""
-    detail: str = ""
-    seconds: float = 0.0
-    failed: bool = False
 
 
 def main() -> None:
@@ -73,7 +57,7 @@ def main() -> None:
     replace_unencodable()
     try:
         code = repro(jobs=prepare_environment())
-    except (ConfigError, OSError) as error:
+    except Exception as error:
         code = report_error(error)
     raise SystemExit(code)
 
@@ -81,6 +65,7 @@ def main() -> None:
 def prepare_environment() -> int:
     """Check and set what the stages inherit, and return how many cells are to run at a time."""
     environment.check()
+    find_runner(environment.runner())
     # dvc.yaml says `python`: let it be this one, in an activated environment or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     for name, value in ALLOCATOR.items():
@@ -151,9 +136,13 @@ def run_stale(cells: list[Cell], study: str, jobs: int, console: Console) -> boo
         return False
     stale = stale_stages()
     waiting = [cell for cell in cells if any(f"{stage}@{cell.key}" in stale for stage in CELL_STAGES)]
-    failed = run_cells(waiting, study, jobs, console)
+    lists = {
+        cell: [*(f"{stage}@{cell.key}" for stage in CELL_STAGES), f"collect@{study}-{cell.key}"]
+        for cell in waiting
+    }
+    failed = run_cells(lists, find_runner(environment.runner()), jobs, console)
     for cell in failed:
-        print(f"error: {cell.key} failed; its log is {LOGS / cell.key}.log", file=sys.stderr)
+        print(f"error: {cell.key} failed; its log is {log_of(cell)}", file=sys.stderr)
         print("".join(f"  {line}\n" for line in last_lines(cell, 5)), end="", file=sys.stderr)
     return not failed
 
@@ -165,11 +154,6 @@ def say_where(report: Path) -> int:
     return 0
 
 
-def dvc(*arguments: str) -> list[str]:
-    """Command line of DVC in this very environment."""
-    return [sys.executable, "-m", "dvc", *arguments]
-
-
 def stale_stages() -> dict[str, Any]:
     """Stages whose dependencies, parameters, command or outputs have changed, as `dvc status` sees them."""
     answer = subprocess.run(dvc("status", "--json"), capture_output=True, text=True, check=False)
@@ -179,80 +163,3 @@ def stale_stages() -> dict[str, Any]:
         )
     stale: dict[str, Any] = json.loads(answer.stdout)
     return stale
-
-
-def run_cells(cells: list[Cell], study: str, jobs: int, console: Console) -> list[Cell]:
-    """Run the stages of cells, `jobs` cells at a time; return those that failed."""
-    if not cells:
-        return []
-    LOGS.mkdir(parents=True, exist_ok=True)
-    progress = {cell.key: Progress() for cell in cells}
-    with ThreadPoolExecutor(jobs) as pool, Live(console=console, transient=True) as live:
-        futures = [pool.submit(run_cell, cell, study, progress[cell.key], console) for cell in cells]
-        while not all(future.done() for future in futures):
-            for cell in cells:
-                watch(cell, progress[cell.key])
-            if console.is_terminal:
-                live.update(table_of(progress))
-            time.sleep(0.5)
-        for future in futures:
-            future.result()
-    return [cell for cell in cells if progress[cell.key].failed]
-
-
-def run_cell(cell: Cell, study: str, progress: Progress, console: Console) -> None:
-    """Run a cell's stages in order; the first failure ends it."""
-    began = time.monotonic()
-    log = LOGS / f"{cell.key}.log"
-    log.unlink(missing_ok=True)
-    stages = [*(f"{stage}@{cell.key}" for stage in CELL_STAGES), f"collect@{study}-{cell.key}"]
-    progress.failed = run_stages(stages, log) != 0
-    progress.seconds = time.monotonic() - began
-    watch(cell, progress)
-    outcome = f"failed in {progress.stage}" if progress.failed else "done"
-    progress.outcome = outcome
-    console.print(f"{cell.key}: {outcome}, {progress.seconds:.0f} s", highlight=False)
-
-
-def watch(cell: Cell, progress: Progress) -> None:
-    """Read off a cell's log which stage it is in, and the last that was said."""
-    lines = last_lines(cell)
-    begun = [found[1] for line in lines if (found := BEGUN.search(line))]
-    progress.stage = begun[-1] if begun else progress.stage
-    progress.detail = lines[-1][:60] if lines else ""
-
-
-def run_stages(stages: list[str], log: Path) -> int:
-    """Run stages and nothing that they depend on, their output into a log; wait where a lock is held.
-
-    One DVC does them all: it reads params.yaml and dvc.lock for seconds before its first.
-    """
-    for wait in (1, 2, 4, 8, 0):
-        with log.open("ab") as stream:
-            start = stream.tell()
-            command = dvc("repro", "--single-item", *stages)
-            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
-        said = log.read_bytes()[start:].decode(errors="replace")
-        if code == 0 or not BUSY.search(said):
-            break
-        time.sleep(wait)
-    return code
-
-
-def last_lines(cell: Cell, n: int = 0) -> list[str]:
-    """Last lines of a cell's log that say something; without a number, as many as are at hand."""
-    log = LOGS / f"{cell.key}.log"
-    if not log.is_file():
-        return []
-    lines = [line.strip() for line in log.read_bytes()[-4096:].decode(errors="replace").splitlines()]
-    return [line for line in lines if line][-n:]
-
-
-def table_of(progress: dict[str, Progress]) -> Table:
-    """Lay out what every cell is doing."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("cell", "stage", "last line of its log"):
-        table.add_column(heading, no_wrap=True)
-    for key, state in progress.items():
-        table.add_row(key, state.outcome or state.stage, state.detail)
-    return table

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from ruamel.yaml import YAML
 
 from gan.config import load_params
-from pipeline.schedule import repro
-from pipeline.stage import selected_cells
+from pipeline.schedule import local, repro, watch
+from pipeline.stage import Cell, selected_cells
 
 ROOT = Path(__file__).resolve().parents[3]
 STAND_IN = """
@@ -160,7 +161,7 @@ def test_the_cells_of_another_study_make_nothing_stale_and_neither_does_their_ab
     edit(study / "params.yaml", "study: other", "study: default")
     for foreign in ("there", "gone"):
         status = subprocess.run(
-            repro.dvc("status", "--json"), cwd=study, capture_output=True, text=True, check=True
+            local.dvc("status", "--json"), cwd=study, capture_output=True, text=True, check=True
         )
         assert set(json.loads(status.stdout)) <= {"code"}, foreign  # which reads params.yaml as a file
         for name in ("models", "build/metrics", "build/samples", "build/collected"):
@@ -242,10 +243,59 @@ def test_where_another_dvc_holds_a_lock_a_stage_waits_and_tries_again(tmp_path, 
         "import sys, pathlib; p = pathlib.Path(sys.argv[-1]); n = len(p.read_text()) if p.exists() else 0; "
         "p.write_text('x' * (n + 1)); n < 2 and sys.exit(\"'data' is busy, it is being blocked by\")"
     )
-    monkeypatch.setattr(repro, "dvc", lambda *_: [sys.executable, "-c", script, str(calls)])
-    monkeypatch.setattr(repro.time, "sleep", lambda _: None)
-    assert repro.run_stages(["train@x"], tmp_path / "log") == 0
+    monkeypatch.setattr(local, "dvc", lambda *_: [sys.executable, "-c", script, str(calls)])
+    monkeypatch.setattr(local.time, "sleep", lambda _: None)
+    assert local.run(["train@x"], tmp_path / "log") == 0
     assert calls.read_text() == "xxx"
+
+
+def test_no_try_follows_one_that_has_begun_a_stage(tmp_path, monkeypatch):
+    script = (
+        "import sys, pathlib; pathlib.Path(sys.argv[-1]).open('a').write('x'); "
+        "print(\"Running stage 'train@x':\"); sys.exit('Unable to acquire lock')"
+    )
+    monkeypatch.setattr(local, "dvc", lambda *_: [sys.executable, "-c", script, str(tmp_path / "calls")])
+    monkeypatch.setattr(local.time, "sleep", lambda _: None)
+    assert local.run(["train@x"], tmp_path / "log") == 1
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_a_stage_runs_once_though_another_dvc_holds_the_lock_when_it_ends(tmp_path, monkeypatch):
+    """DVC gives its lock away while a command runs, and waited 3 s to have it back."""
+    hold = "import time, zc.lockfile; lock = zc.lockfile.LockFile('.dvc/tmp/lock'); time.sleep(6)"
+    (tmp_path / "hold.py").write_text(hold, encoding="utf-8")
+    command = f"echo ran >> ran.txt; {sys.executable} hold.py > held.txt 2>&1 & sleep 2; echo made > out.txt"
+    stage = {"cmd": command, "outs": ["out.txt"]}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"slow": stage}}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(local.dvc("init", "--no-scm", "-q"), check=True)
+    assert local.run(["slow"], tmp_path / "log") == 0
+    assert (tmp_path / "held.txt").read_text(encoding="utf-8") == ""
+    assert (tmp_path / "ran.txt").read_text(encoding="utf-8") == "ran\n"
+
+
+def test_a_runner_that_is_not_there_is_refused_before_any_stage(study):
+    answer, ran = make(study, GANTRY_RUNNER="slurm")
+    assert (answer.returncode, ran) == (78, [])
+    assert answer.stdout == "error: GANTRY_RUNNER is 'slurm'; there are local\n"
+
+
+def test_cells_run_where_the_runner_takes_them(tmp_path, monkeypatch):
+    taken = []
+
+    class Elsewhere:
+        def run(self, stages, log):
+            taken.append(list(stages))
+            log.write_text("Running stage 'train@x':\nno room there\n", encoding="utf-8")
+            return int("mnist_tiny-gan-quick-1" in log.name)
+
+    monkeypatch.chdir(tmp_path)
+    cells = [Cell("mnist_tiny", "gan", "quick", seed) for seed in (0, 1)]
+    stages = {cell: [f"train@{cell.key}", f"sample@{cell.key}"] for cell in cells}
+    failed = watch.run_cells(stages, Elsewhere(), 1, Console(stderr=True))
+    assert failed == [cells[1]]
+    assert taken == list(stages.values())
+    assert watch.last_lines(cells[1], 1) == ["no room there"]
 
 
 @pytest.mark.slow  # DVC is started some twenty times
@@ -273,7 +323,7 @@ def test_what_a_claim_lacks_is_run_though_params_select_something_else(study):
 
 def test_the_names_of_the_selected_stages_are_those_of_dvc():
     answer = subprocess.run(
-        [*repro.dvc("stage", "list", "--name-only")], cwd=ROOT, capture_output=True, text=True, check=True
+        [*local.dvc("stage", "list", "--name-only")], cwd=ROOT, capture_output=True, text=True, check=True
     )
     names = answer.stdout.split()
     for cell in selected_cells(load_params(ROOT / "params.yaml")):
