@@ -34,8 +34,9 @@ from torchvision.datasets import ImageFolder
 from gan.contract import ImageShape
 from gan.data.batches import endless_batches, epoch_order
 from gan.data.convert import CHUNK, Plan, convert, make_records
-from gan.data.image_store import ImageStore, write_store
+from gan.data.image_store import ImageStore
 from gan.data.lmdb_pages import LmdbPages
+from gan.data.store_writer import write_store
 
 IMAGE = ImageShape(3, 64, 64)
 BATCH = 128

@@ -20,7 +20,7 @@ from benchmarks.step import Case, new_state
 from benchmarks.turns import Contender, Record, records_of
 from gan.config import Params, load_params
 from gan.data.digits import SPLIT_RULES
-from gan.data.image_store import write_store
+from gan.data.store_writer import write_store
 from gan.files import read_json, write_json
 from gan.metrics.catalogue import score
 from gan.metrics.reference import Reference, Samples

@@ -8,7 +8,7 @@ from rich.progress import track
 
 from gan.config import Params
 from gan.data.convert import convert
-from gan.data.image_store import write_store
+from gan.data.store_writer import write_store
 from pipeline import environment
 from pipeline.raw_files import fetch_raw_files
 from pipeline.stage import find_dataset, run_stage

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from gan.config import EvaluatorParams, Params
-from gan.data.download import fetch, find_entry, read_manifest
+from gan.data.download import fetch
 from gan.data.image_store import ImageStore
+from gan.data.manifest import find_entry, read_manifest
 from gan.data.mixture import SIDE
 from gan.errors import ConfigError
 from gan.extractors import extractor_name

@@ -11,7 +11,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from gan.data.download import FileEntry, fetch, find_entry, read_manifest
+from gan.data.download import fetch
+from gan.data.manifest import FileEntry, find_entry, read_manifest
 from pipeline import environment
 from pipeline.stage import MANIFEST, Dataset
 

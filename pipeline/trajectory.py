@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from gan.config import Params
-from gan.data.image_store import ImageStore, read_manifest
+from gan.data.image_store import ImageStore
+from gan.data.store_manifest import read_manifest
 from gan.errors import DataError
 from gan.extractors import load_extractor
 from gan.extractors.base import Extractor

@@ -7,7 +7,7 @@ import pytest
 
 from gan.contract import ImageShape
 from gan.data.digits import read_digits
-from gan.data.image_store import write_store
+from gan.data.store_writer import write_store
 
 ROOT = Path(__file__).parents[1]
 

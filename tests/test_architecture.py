@@ -36,7 +36,7 @@ LAYERS = [
 ]
 ONLY_IN = {
     "mlflow": {"pipeline.tracking"},
-    "lmdb": {"gan.data.image_store"},
+    "lmdb": {"gan.data.image_store", "gan.data.store_writer"},
     "click": {"pipeline.cli"},
     "dvc": set[str](),  # DVC sees files; we run its command
     "yaml": set[str](),  # YAML 1.1 reads `1e-4` as text and `no` as false; ruamel reads what DVC reads
@@ -57,8 +57,12 @@ LIGHT = (
     "gan.data.digits",
     "gan.data.image_store",
     "gan.data.lmdb_pages",
+    "gan.data.manifest",
     "gan.data.pixels",
     "gan.data.sources",
+    "gan.data.store_manifest",
+    "gan.data.store_writer",
+    "gan.data.transfer",
     "gan.data.workers",
     "pipeline.environment",
     "pipeline.stage",

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from gan.contract import ImageShape
 from gan.data.digits import SPLIT_RULES, Digits
-from gan.data.image_store import Record, Skipped
+from gan.data.image_store import Record
 from gan.data.pixels import BadImage, CropName, Pixels, check_crop, decode, fit
 from gan.data.sources import Layout, Picture, Source, open_source
+from gan.data.store_manifest import Skipped
 from gan.data.workers import ordered_map
 from gan.errors import ConfigError, DataError
 

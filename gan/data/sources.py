@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.archive import CHUNK, Limits, ZipMembers, open_zip, tar_members
-from gan.data.image_store import NO_LABEL, SPLITS
+from gan.data.image_store import NO_LABEL
 from gan.data.lmdb_pages import LmdbPages, Window
+from gan.data.store_manifest import SPLITS
 from gan.errors import DataError
 
 Layout = Literal["idx", "celeba", "lsun", "cifar10", "images", "array"]

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from gan.config import Params
 from gan.data.digits import STACKED, STACKS_PER_DIGIT
-from gan.data.download import DatasetEntry, read_manifest
-from gan.data.image_store import NO_LABEL, SPLITS, ImageStore, manifest_path
-from gan.data.image_store import read_manifest as read_store
+from gan.data.image_store import NO_LABEL, ImageStore
+from gan.data.manifest import DatasetEntry, read_manifest
+from gan.data.store_manifest import SPLITS, manifest_path
+from gan.data.store_manifest import read_manifest as read_store
 from gan.errors import ConfigError, DataError
 from pipeline.stage import MANIFEST, PARAMS, Dataset, find_dataset, read_params
 

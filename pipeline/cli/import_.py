@@ -23,8 +23,8 @@ from gan.contract import ImageShape
 from gan.data.archive import open_zip
 from gan.data.convert import CHUNK, Plan, Splits, convert
 from gan.data.digits import IMAGES_MAGIC, read_idx
-from gan.data.download import read_manifest
 from gan.data.image_store import Record
+from gan.data.manifest import read_manifest
 from gan.data.pixels import CropName
 from gan.data.sources import IMPORT_LIMITS, SUFFIXES, Layout
 from gan.errors import ConfigError, DataError

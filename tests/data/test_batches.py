@@ -7,7 +7,8 @@ import torch
 
 from gan.contract import ImageShape
 from gan.data.batches import endless_batches, epoch_flips, epoch_order
-from gan.data.image_store import ImageStore, write_store
+from gan.data.image_store import ImageStore
+from gan.data.store_writer import write_store
 from gan.errors import ConfigError
 
 

@@ -13,7 +13,9 @@ from torchvision import datasets
 
 from gan.contract import ImageShape
 from gan.data.convert import Plan, convert
-from gan.data.image_store import ImageStore, manifest_path, write_store
+from gan.data.image_store import ImageStore
+from gan.data.store_manifest import manifest_path
+from gan.data.store_writer import write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json
 

@@ -19,7 +19,9 @@ import requests
 from gdown.exceptions import FileURLRetrievalError
 from ruamel.yaml import YAML
 
-from gan.data.download import FileEntry, Patience, fetch, find_entry, read_manifest
+from gan.data.download import fetch
+from gan.data.manifest import FileEntry, find_entry, read_manifest
+from gan.data.transfer import Patience
 from gan.errors import ConfigError, DataError
 from gan.files import sha256_of
 from pipeline.stage import exit_code
@@ -421,7 +423,7 @@ def test_a_full_disk_is_not_taken_for_a_fault_of_the_source(server, tmp_path, mo
     def no_space(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gan.data.download._receive", no_space)
+    monkeypatch.setattr("gan.data.transfer._receive", no_space)
     with pytest.raises(OSError, match="No space left") as caught:
         fetch_from(server, tmp_path, "good")
     assert caught.value.errno == 28
@@ -495,7 +497,7 @@ def test_a_process_that_is_killed_leaves_its_bytes_for_the_next_one(server, tmp_
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from gan.data.download import FileEntry, fetch\n"
+        "from gan.data.download import fetch\nfrom gan.data.manifest import FileEntry\n"
         "def stop(received):\n"
         "    if received > 100_000: os.kill(os.getpid(), 9)\n"
         "fetch(FileEntry.model_validate_json(sys.argv[1]), Path(sys.argv[2]), report=stop)\n"

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from gan.contract import ImageShape
-from gan.data import image_store
-from gan.data.image_store import ImageStore, Record, Skipped, manifest_path, write_store
+from gan.data import image_store, store_manifest, store_writer
+from gan.data.image_store import ImageStore, Record
+from gan.data.store_manifest import Skipped, manifest_path
+from gan.data.store_writer import write_store
 from gan.errors import ConfigError, DataError
 from gan.files import read_json, write_json
 
@@ -103,7 +105,7 @@ def test_the_digest_depends_on_records_and_splits(store, tmp_path):
 
 
 def test_a_store_of_many_write_transactions_keeps_every_record(tmp_path):
-    count = 2 * image_store.BATCH + 5
+    count = 2 * store_writer.BATCH + 5
     path = tmp_path / "many.lmdb"
     pixels = np.zeros((count, 1, 1, 2), np.uint8)
     pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = np.arange(count) // 256, np.arange(count) % 256
@@ -119,7 +121,7 @@ def test_a_store_of_many_write_transactions_keeps_every_record(tmp_path):
 
 
 def test_large_records_fill_smaller_transactions_and_equal_bytes_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_store, "BATCH_BYTES", 100)  # three records of 32 bytes
+    monkeypatch.setattr(store_writer, "BATCH_BYTES", 100)  # three records of 32 bytes
     few = build(tmp_path / "few.lmdb")
     again = build(tmp_path / "again.lmdb")
 
@@ -270,7 +272,7 @@ def test_a_full_disk_is_an_os_error_that_leaves_the_old_store(tmp_path):
         "from pathlib import Path\n"
         "import numpy as np\n"
         "from gan.contract import ImageShape\n"
-        "from gan.data.image_store import write_store\n"
+        "from gan.data.store_writer import write_store\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))\n"
         "records = ((np.zeros((1, 64, 64), np.uint8), 0) for _ in range(100))\n"
@@ -298,7 +300,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan.data.image_store import write_store
+from gan.data.store_writer import write_store
 
 image = (3, 32, 32)
 records = ((np.full(image, (i + int(sys.argv[2])) % 256, np.uint8), i) for i in range(4000))
@@ -396,7 +398,7 @@ def test_a_file_of_garbage_that_its_manifest_vouches_for_is_a_data_error(store, 
     broken.write_bytes(b"\x55" * 8192)
     manifest = read_json(manifest_path(store)) | {"bytes": 8192, "sha256": image_store.sha256_of(broken)}
     del manifest["seal"]
-    write_json(manifest_path(broken), manifest | {"seal": image_store._seal(manifest)})
+    write_json(manifest_path(broken), manifest | {"seal": store_manifest.seal_of(manifest)})
 
     with pytest.raises(DataError, match="LMDB can't open it"):
         ImageStore(broken, "train").read([0])
@@ -512,9 +514,8 @@ def test_reading_leaves_no_lock_file_and_changes_no_byte(tmp_path):
 
 
 def test_the_store_loads_no_torch():
-    program = (
-        "import sys, gan.data.image_store, gan.data.convert, gan.data.download; print('torch' in sys.modules)"
-    )
+    modules = "gan.data.store_writer, gan.data.convert, gan.data.download"
+    program = f"import sys, {modules}; print('torch' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,

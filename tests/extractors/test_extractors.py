@@ -13,7 +13,7 @@ from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from gan.contract import ImageShape
 from gan.data.digits import read_digits
-from gan.data.download import read_manifest
+from gan.data.manifest import read_manifest
 from gan.errors import ConfigError, DataError
 from gan.extractors import extractor_name, load_extractor
 from gan.extractors.inception import Inception

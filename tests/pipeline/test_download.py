@@ -60,6 +60,6 @@ def test_an_unknown_data_set_names_those_there_are(project):
 
 
 def test_every_data_set_of_params_has_an_entry_in_the_manifest():
-    from gan.data.download import read_manifest
+    from gan.data.manifest import read_manifest
 
     assert set(load_params(ROOT / "params.yaml").datasets) <= set(read_manifest(ROOT / "data/manifest.yaml"))

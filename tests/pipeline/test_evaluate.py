@@ -18,7 +18,8 @@ import pipeline.evaluator
 import pipeline.reference
 from gan.config import load_params
 from gan.contract import ImageShape
-from gan.data.image_store import NO_LABEL, ImageStore, Record, write_store
+from gan.data.image_store import NO_LABEL, ImageStore, Record
+from gan.data.store_writer import write_store
 from gan.errors import ConfigError, DataError
 from gan.extractors import load_extractor
 from gan.files import read_json, sha256_of, write_json

@@ -5,7 +5,8 @@ import pytest
 
 from gan.config import Params
 from gan.contract import ImageShape
-from gan.data.image_store import ImageStore, write_store
+from gan.data.image_store import ImageStore
+from gan.data.store_writer import write_store
 from gan.files import read_json
 from pipeline import sample
 from pipeline.stage import Cell

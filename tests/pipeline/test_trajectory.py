@@ -10,7 +10,8 @@ import torch
 import pipeline.evaluator
 from gan.config import load_params
 from gan.contract import ImageShape
-from gan.data.image_store import ImageStore, write_store
+from gan.data.image_store import ImageStore
+from gan.data.store_writer import write_store
 from gan.errors import DataError
 from gan.extractors.mnistnet import extract, load_mnistnet
 from gan.files import read_json, write_json

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from gan.config import load_params
-from gan.data.download import read_manifest
 from gan.data.image_store import ImageStore
+from gan.data.manifest import read_manifest
 from pipeline import contact, convert, download
 from pipeline.cli import main
 

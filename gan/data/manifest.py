@@ -1,0 +1,83 @@
+"""Owns data/manifest.yaml: which files make up a data set, where they are, and what their bytes are."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gan.contract import StrictModel
+from gan.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PLAIN = ("dl.yf.io",)  # LSUN's host has no TLS; nobody who sits between can forge a SHA-256
+DRIVE = "gdrive:"
+
+
+def _check_source(source: str) -> str:
+    """Admit a file of this project, https, `gdrive:ID`, or http where nothing else is to be had."""
+    if re.fullmatch(rf"{DRIVE}[A-Za-z0-9_-]+", source):
+        return source
+    address = urlsplit(source)
+    if not address.scheme:
+        path = PurePosixPath(source)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError("a local source is a path inside the project")
+    elif address.scheme != "https" and not (
+        address.scheme == "http" and address.hostname in (*LOOPBACK, *PLAIN)
+    ):
+        raise ValueError("a remote source is https")
+    return source
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Source = Annotated[str, AfterValidator(_check_source)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class FileEntry(StrictModel):
+    """One file: what its bytes are and where they can be had."""
+
+    name: FileName
+    urls: Annotated[list[Source], Field(min_length=1)]  # in order of preference
+    bytes: PositiveInt
+    sha256: Sha256
+    # Of the uncompressed content, where the file is gzipped and it is known: a mirror may recompress.
+    content_bytes: PositiveInt | None = None
+    content_sha256: Sha256 | None = None
+    count: PositiveInt  # records in it
+
+
+class DatasetEntry(StrictModel):
+    """The files of one data set and what may be done with them."""
+
+    licence: Text
+    citation: Text
+    folder: Name | None = None  # of a mirror, where it isn't named like the data set
+    files: Annotated[list[FileEntry], Field(min_length=1)]
+
+
+def read_manifest(path: Path) -> dict[str, DatasetEntry]:
+    """Read data/manifest.yaml. Raises ConfigError with one line per fault."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return TypeAdapter(dict[Name, DatasetEntry]).validate_python(raw)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; run this in the project's root") from error
+    except ValidationError as error:
+        faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise ConfigError("\n".join(faults)) from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def find_entry(manifest: dict[str, DatasetEntry], dataset: str, path: Path) -> DatasetEntry:
+    """Look up a data set. Raises ConfigError naming those there are."""
+    if dataset not in manifest:
+        raise ConfigError(f"{path}: no data set {dataset!r}; there are {', '.join(manifest)}")
+    return manifest[dataset]
