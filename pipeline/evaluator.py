@@ -19,7 +19,7 @@ from gan.data.mixture import SIDE
 from gan.errors import ConfigError
 from gan.extractors import extractor_name
 from gan.extractors.attributes import AttributeNet, attribute_accuracy
-from gan.extractors.inception import Inception
+from gan.extractors.inception import InceptionExtractor
 from gan.extractors.mnistnet import (
     CLASSES,
     FEATURES,
@@ -31,8 +31,8 @@ from gan.extractors.mnistnet import (
     save_mnistnet,
     train_mnistnet,
 )
-from gan.extractors.points import Points
-from gan.extractors.trained import Attributes, Digits
+from gan.extractors.points import PointExtractor
+from gan.extractors.trained import AttributeExtractor, DigitExtractor
 from gan.files import write_bytes, write_json
 from pipeline import environment
 from pipeline.stage import MANIFEST, Dataset, find_dataset, run_stage
@@ -48,11 +48,11 @@ def main(params: Params, argument: str) -> None:
     split = params.datasets[dataset.name].split
     name = extractor_name(train.image, split=split, pictures=params.evaluator.pictures)
     folder = dataset.evaluator
-    if name == Digits.name:
+    if name == DigitExtractor.name:
         card = _train_mnistnet(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
-    elif name == Points.name:
+    elif name == PointExtractor.name:
         card = _describe_points(ImageStore(dataset.store, "test"))
-    elif name == Attributes.name:
+    elif name == AttributeExtractor.name:
         card = _train_attributes(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
     else:
         card = _fetch_inception(folder)
@@ -76,12 +76,17 @@ def _train_mnistnet(
 
 def _describe_points(test: ImageStore) -> dict[str, Any]:
     points, modes = _digits(test)
-    extractor = Points()
+    extractor = PointExtractor()
     probabilities = extractor.extract(points).probabilities
     assert probabilities is not None
     columns, rows = probabilities.argmax(axis=2).T
     right = float((SIDE * rows + columns == modes).mean())
-    return {"sha256": extractor.sha256, "accuracy": right, "features": Points.size, "classes": SIDE**2}
+    return {
+        "sha256": extractor.sha256,
+        "accuracy": right,
+        "features": PointExtractor.size,
+        "classes": SIDE**2,
+    }
 
 
 def _train_attributes(
@@ -126,12 +131,12 @@ def _train(
 
 def _fetch_inception(folder: Path) -> dict[str, Any]:
     """Fetch the published weights through data/raw/inception, where users may put the file themselves."""
-    name = Inception.name
+    name = InceptionExtractor.name
     (file,) = find_entry(read_manifest(MANIFEST), name, MANIFEST).files
     weights = fetch(file, Dataset(name).raw, mirror=environment.mirror())
     write_bytes(folder / "weights.pth", weights.read_bytes())
     # It was trained on other classes, so it has no accuracy here.
-    return {"sha256": file.sha256, "accuracy": None, "features": Inception.size, "classes": 1008}
+    return {"sha256": file.sha256, "accuracy": None, "features": InceptionExtractor.size, "classes": 1008}
 
 
 def _digits(store: ImageStore) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -1,6 +1,6 @@
 """Networks whose features and classes score images: which one scores which, and how it is loaded.
 
-A further extractor is a class in a file of its own and one line in `load_extractor`.
+A further extractor is a class in a file of its own, and its name and how to load it are here.
 """
 
 from pathlib import Path
@@ -8,13 +8,15 @@ from typing import Any
 
 from gan.contract import ImageShape
 from gan.extractors.base import Extractor, Pictures
-from gan.extractors.inception import Inception
-from gan.extractors.points import Points
-from gan.extractors.trained import Attributes, Digits
+from gan.extractors.inception import InceptionExtractor
+from gan.extractors.points import PointExtractor
+from gan.extractors.trained import AttributeExtractor, DigitExtractor
 from gan.files import read_json
 
 DIGIT_SIDES = (28, 32)
-EXTRACTORS: dict[str, type[Extractor]] = {kind.name: kind for kind in (Digits, Points, Attributes, Inception)}
+EXTRACTORS: dict[str, type[Extractor]] = {
+    kind.name: kind for kind in (DigitExtractor, PointExtractor, AttributeExtractor, InceptionExtractor)
+}
 
 
 def extractor_name(image: ImageShape, *, split: str, pictures: Pictures) -> str:
@@ -23,10 +25,10 @@ def extractor_name(image: ImageShape, *, split: str, pictures: Pictures) -> str:
     split: its rule, which also tells mixtures, and sets in which each channel is a digit by itself.
     """
     if split == "mixture":
-        return Points.name
+        return PointExtractor.name
     stacked = split.startswith("stacked")
     if (image.channels == 1 or stacked) and image.height == image.width and image.height in DIGIT_SIDES:
-        return Digits.name
+        return DigitExtractor.name
     return pictures
 
 
@@ -36,20 +38,20 @@ def load_extractor(folder: Path, image: ImageShape) -> Extractor:
     Raises DataError when the weights are not those that the card beside them names.
     """
     card: dict[str, Any] = read_json(folder / "card.json")
-    if card["name"] == Inception.name:
+    if card["name"] == InceptionExtractor.name:
         from gan.extractors.mnistnet import read_weights
 
-        return Inception(read_weights(folder / "weights.pth", card["sha256"]))
-    if card["name"] == Points.name:
-        return Points()
-    if card["name"] == Attributes.name:
+        return InceptionExtractor(read_weights(folder / "weights.pth", card["sha256"]))
+    if card["name"] == PointExtractor.name:
+        return PointExtractor()
+    if card["name"] == AttributeExtractor.name:
         from gan.extractors.attributes import AttributeNet
         from gan.extractors.mnistnet import load_weights
 
         untrained = AttributeNet(image, card["attributes"])
         weights = load_weights(untrained, folder / "weights.safetensors", card["sha256"])
-        return Attributes(weights, card["sha256"])
+        return AttributeExtractor(weights, card["sha256"])
     from gan.extractors.mnistnet import load_mnistnet
 
     net = load_mnistnet(folder / "weights.safetensors", image._replace(channels=1), card["sha256"])
-    return Digits(net, card["sha256"], image.channels)
+    return DigitExtractor(net, card["sha256"], image.channels)

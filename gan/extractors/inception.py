@@ -13,7 +13,7 @@ from gan.extractors.base import Features
 _BATCH = 32
 
 
-class Inception:
+class InceptionExtractor:
     """torch-fidelity's Inception, with the weights that published distances are measured in.
 
     Szegedy et al., 2016, arXiv:1512.00567, as TensorFlow had it on 2015-12-05. Grey images are tiled to

@@ -16,7 +16,7 @@ RADIUS = 3 * DEVIATION  # within which a point belongs to its mode; holds 98.9 %
 SURE, UNSURE = 1.0, 0.6  # probability of the nearest column, and of the nearest row
 
 
-class Points:
+class PointExtractor:
     """Points of a mixture in the plane: their places are their features, and no network is needed."""
 
     name: ClassVar[str] = "points"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gan.extractors.mnistnet import MnistNet
 
 
-class Digits:
+class DigitExtractor:
     """mnistnet, on each channel by itself: stacked digits have 128 features a channel, one after another."""
 
     name: ClassVar[str] = "mnistnet"
@@ -38,7 +38,7 @@ class Digits:
         return Features(features, probabilities)
 
 
-class Attributes:
+class AttributeExtractor:
     """The features of a network that tells yes-or-no attributes; it names no classes."""
 
     name: ClassVar[str] = "attributes"

@@ -30,14 +30,18 @@ class Metric(NamedTuple):
     """One metric: how it is measured and shown."""
 
     name: str  # short, in lower case, as claims and files have it
-    measure: Measure  # gives this metric, and perhaps others, by name; nothing where the data have none
     title: str
-    meaning: str
+    measure: Measure  # gives this metric, and perhaps others, by name; nothing where the data have none
+    better: Literal["lower", "higher", "neither"]
     decimals: int | None = None  # of values, or of per cent where it is a share; None: three digits
     is_share: bool = False
-    better: Literal["lower", "higher", "neither"] = "higher"
     needs: Literal["any", "classes", "modes"] = "any"  # names of images: one each, or several at once
     has_column: bool = True  # in the table of a report; those of the first table and of pages alone don't
+
+    @property
+    def meaning(self) -> str:
+        """What it says, in a few words."""
+        return MEANINGS[self.name]
 
 
 def _distances(samples: Samples, reference: Reference) -> dict[str, float]:
@@ -85,190 +89,61 @@ def _pixels(samples: Samples, reference: Reference) -> dict[str, float]:
 
 # In the order in which reports show them.
 METRICS = (
-    Metric(
-        "fid",
-        _distances,
-        "FID",
-        "Fréchet distance between features of generated and of real images",
-        better="lower",
-        has_column=False,
-    ),
-    Metric(
-        "fid_infinity",
-        _distances,
-        "FID, extrapolated",
-        "the FID that samples without end would have, by a line through six counts; may fall below zero",
-        better="lower",
-        has_column=False,
-    ),
-    Metric(
-        "kid",
-        _distances,
-        "KID",
-        "kernel distance on the same features, without bias from the count",
-        better="lower",
-        has_column=False,
-    ),
-    Metric(
-        "kid_spread",
-        _distances,
-        "KID, spread",
-        "standard deviation of the KID over its subsets",
-        better="neither",
-        has_column=False,
-    ),
-    Metric(
-        "classes",
-        _classes,
-        "classes",
-        "classes that at least 1 % of the samples are taken for",
-        decimals=0,
-        needs="classes",
-        has_column=False,
-    ),
-    Metric(
-        "confident",
-        _classes,
-        "confident",
-        "share of the samples that the evaluator takes for some class with more than 90 % confidence",
-        decimals=0,
-        is_share=True,
-        has_column=False,
-    ),
-    Metric(
-        "repeats",
-        _pixels,
-        "repeats",
-        "share of the samples that equal another in every pixel",
-        decimals=1,
-        is_share=True,
-        better="lower",
-        has_column=False,
-    ),
-    Metric(
-        "modes",
-        _classes,
-        "modes",
-        "combinations of names that some sample has",
-        decimals=0,
-        needs="modes",
-    ),
-    Metric(
-        "modes_confident",
-        _classes,
-        "modes, confident",
-        "the same among samples of which each name has more than 90 %; of points, those on a mode",
-        decimals=0,
-        needs="modes",
-        has_column=False,
-    ),
-    Metric(
-        "mode_kl",
-        _classes,
-        "mode KL",
-        "how far the modes are from equal shares, in nats",
-        decimals=3,
-        better="lower",
-        needs="modes",
-    ),
-    Metric(
-        "mode_kl_confident",
-        _classes,
-        "mode KL, confident",
-        "the same among the confident samples",
-        decimals=3,
-        better="lower",
-        needs="modes",
-    ),
-    Metric(
-        "is",
-        _classes,
-        "IS",
-        "Inception score: from 1 to the number of classes, higher for samples that are each surely of one "
-        "class and together of all",
-        decimals=2,
-        needs="classes",
-    ),
-    Metric(
-        "precision",
-        _neighbours,
-        "precision",
-        "share of the samples that lie among the real images, within the ball of some real image's three "
-        "nearest neighbours",
-        decimals=0,
-        is_share=True,
-    ),
-    Metric(
-        "recall",
-        _neighbours,
-        "recall",
-        "share of the real images that lie among the samples",
-        decimals=0,
-        is_share=True,
-    ),
-    Metric(
-        "density",
-        _neighbours,
-        "density",
-        "in how many real images' balls a sample lies, over 5, the neighbours that make a ball; about 1 for "
-        "real images",
-        decimals=2,
-    ),
-    Metric(
-        "coverage",
-        _neighbours,
-        "coverage",
-        "share of the real images that have a sample among their five nearest",
-        decimals=0,
-        is_share=True,
-    ),
-    Metric(
-        "class_kl",
-        _classes,
-        "class KL",
-        "how far the classes are from the real shares, in nats",
-        decimals=3,
-        better="lower",
-        needs="classes",
-    ),
-    Metric(
-        "duplicates",
-        _neighbours,
-        "duplicates",
-        "share of the samples that lie as close to another sample as the closest 1 % of the real images do "
-        "to a real one",
-        decimals=1,
-        is_share=True,
-        better="lower",
-    ),
-    Metric(
-        "memorised",
-        _memorised,
-        "memorised",
-        "share of the samples that lie as close to a training image as the closest 1 % of other real images "
-        "do",
-        decimals=1,
-        is_share=True,
-        better="lower",
-    ),
-    Metric(
-        "ms_ssim",
-        _pixels,
-        "MS-SSIM",
-        "mean structural similarity of pairs of samples: varied samples score as low as the real images",
-        decimals=2,
-        better="neither",
-    ),
-    Metric(
-        "sharpness",
-        _pixels,
-        "sharpness",
-        "share of the images' spectral energy in high frequencies; below that of real images is blurred, "
-        "above it noisy",
-        decimals=3,
-        better="neither",
-    ),
+    Metric("fid", "FID", _distances, "lower", has_column=False),
+    Metric("fid_infinity", "FID, extrapolated", _distances, "lower", has_column=False),
+    Metric("kid", "KID", _distances, "lower", has_column=False),
+    Metric("kid_spread", "KID, spread", _distances, "neither", has_column=False),
+    Metric("classes", "classes", _classes, "higher", 0, needs="classes", has_column=False),
+    Metric("confident", "confident", _classes, "higher", 0, is_share=True, has_column=False),
+    Metric("repeats", "repeats", _pixels, "lower", 1, is_share=True, has_column=False),
+    Metric("modes", "modes", _classes, "higher", 0, needs="modes"),
+    Metric("modes_confident", "modes, confident", _classes, "higher", 0, needs="modes", has_column=False),
+    Metric("mode_kl", "mode KL", _classes, "lower", 3, needs="modes"),
+    Metric("mode_kl_confident", "mode KL, confident", _classes, "lower", 3, needs="modes"),
+    Metric("is", "IS", _classes, "higher", 2, needs="classes"),
+    Metric("precision", "precision", _neighbours, "higher", 0, is_share=True),
+    Metric("recall", "recall", _neighbours, "higher", 0, is_share=True),
+    Metric("density", "density", _neighbours, "higher", 2),
+    Metric("coverage", "coverage", _neighbours, "higher", 0, is_share=True),
+    Metric("class_kl", "class KL", _classes, "lower", 3, needs="classes"),
+    Metric("duplicates", "duplicates", _neighbours, "lower", 1, is_share=True),
+    Metric("memorised", "memorised", _memorised, "lower", 1, is_share=True),
+    Metric("ms_ssim", "MS-SSIM", _pixels, "neither", 2),
+    Metric("sharpness", "sharpness", _pixels, "neither", 3),
 )
+MEANINGS = {
+    "fid": "Fréchet distance between features of generated and of real images",
+    "fid_infinity": "the FID that samples without end would have, by a line through six counts; may "
+    "fall below zero",
+    "kid": "kernel distance on the same features, without bias from the count",
+    "kid_spread": "standard deviation of the KID over its subsets",
+    "classes": "classes that at least 1 % of the samples are taken for",
+    "confident": "share of the samples that the evaluator takes for some class with more than 90 % "
+    "confidence",
+    "repeats": "share of the samples that equal another in every pixel",
+    "modes": "combinations of names that some sample has",
+    "modes_confident": "the same among samples of which each name has more than 90 %; of points, "
+    "those on a mode",
+    "mode_kl": "how far the modes are from equal shares, in nats",
+    "mode_kl_confident": "the same among the confident samples",
+    "is": "Inception score: from 1 to the number of classes, higher for samples that are each "
+    "surely of one class and together of all",
+    "precision": "share of the samples that lie among the real images, within the ball of some real "
+    "image's three nearest neighbours",
+    "recall": "share of the real images that lie among the samples",
+    "density": "in how many real images' balls a sample lies, over 5, the neighbours that make a "
+    "ball; about 1 for real images",
+    "coverage": "share of the real images that have a sample among their five nearest",
+    "class_kl": "how far the classes are from the real shares, in nats",
+    "duplicates": "share of the samples that lie as close to another sample as the closest 1 % of "
+    "the real images do to a real one",
+    "memorised": "share of the samples that lie as close to a training image as the closest 1 % of "
+    "other real images do",
+    "ms_ssim": "mean structural similarity of pairs of samples: varied samples score as low as the "
+    "real images",
+    "sharpness": "share of the images' spectral energy in high frequencies; below that of real "
+    "images is blurred, above it noisy",
+}
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 

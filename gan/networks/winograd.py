@@ -47,7 +47,7 @@ class WideConv2d(nn.Conv2d):
         height, width = (side // stride for side in maps.shape[2:])
         if any(side % stride for side in maps.shape[2:]) or not _is_faster(self, maps, height, width):
             return super().forward(maps)
-        plan = Plan(kernel_size, stride, height, width, maps.dtype)
+        plan = TilePlan(kernel_size, stride, height, width, maps.dtype)
         inputs = _Linear.apply(maps, plan.points_of_inputs, plan.inputs_of_points)
         outputs = _Times.apply(inputs, plan.points_of(self.weight))
         result: Tensor = _Linear.apply(outputs, plan.outputs_of_points, plan.points_of_outputs)
@@ -64,7 +64,7 @@ class WideConvTranspose2d(nn.ConvTranspose2d):
         height, width = maps.shape[2:]
         if not doubles or not _is_faster(self, maps, height, width):
             return super().forward(maps, output_size)
-        plan = Plan(kernel_size, stride, height, width, maps.dtype)
+        plan = TilePlan(kernel_size, stride, height, width, maps.dtype)
         outputs = _Linear.apply(maps, plan.points_of_outputs, plan.outputs_of_points)
         inputs = _TimesTransposed.apply(outputs, plan.points_of(self.weight))
         result: Tensor = _Linear.apply(inputs, plan.inputs_of_points, plan.points_of_inputs)
@@ -94,7 +94,7 @@ def _is_faster(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, height: int,
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """The fixed linear maps of one convolution, each with its adjoint.
 
     height, width: of the outputs of a convolution, which are the inputs of a transposed one. "Outputs" and

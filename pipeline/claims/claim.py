@@ -22,7 +22,9 @@ from gan.contract import StrictModel
 from gan.errors import ConfigError
 from gan.files import read_json
 from pipeline.claims.evidence import Evidence, scores_along
-from pipeline.claims.kinds import MODELS, Course, Finding, RisesThenFalls, Source, Test, Verdict, combined
+from pipeline.claims.finding import Finding, Source, Verdict, combined
+from pipeline.claims.kinds import MODELS, Test
+from pipeline.claims.runs import CurveShape, RisesThenFalls
 from pipeline.claims.vocabulary import history_scalars, score_names, snapshot_score_names
 from pipeline.stage import Cell, find_dataset, find_recipe
 
@@ -113,7 +115,7 @@ def check_names(claim: Claim, params: Params) -> None:
     for cell in claim.runs:
         find_recipe(cell, params)
     for test in claim.tests or ():
-        if isinstance(test, Course) and isinstance(test.shape, RisesThenFalls):
+        if isinstance(test, CurveShape) and isinstance(test.shape, RisesThenFalls):
             cell = Cell(claim.cells.dataset, test.variant, claim.cells.budget, claim.cells.seeds[0])
             steps = find_recipe(cell, params).steps[cell.budget]  # type: ignore[index]
             if test.shape.by is not None and test.shape.by >= steps:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gan.config import Params
 from gan.files import write_bytes, write_json
 from pipeline.claims.claim import Claim, Judgement, judge, read_claims
-from pipeline.claims.kinds import Finding, Verdict
+from pipeline.claims.finding import Finding, Verdict
 from pipeline.drawing.numbers import significant
 from pipeline.drawing.templates import page_template
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from gan.metrics.catalogue import BY_NAME, METRICS, Metric
 from gan.metrics.names import SUFFIXES, MetricName, Suffix
 from pipeline.drawing.numbers import decimals_for, fixed, percent, significant, write_value
-from pipeline.report.leaderboard import COPIED_METRICS, COPIED_SHARE, COPIED_TIMES, Board, Row
+from pipeline.report.leaderboard import COPIED_METRICS, COPIED_SHARE, COPIED_TIMES, Board
+from pipeline.report.rows import Row
 
 FLAGGED = f"; flagged above {COPIED_SHARE * 100:.0f} % and {COPIED_TIMES:.0f} times what real images score"
 OF_CEILING = "of ceiling"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.drawing.svg import value_range
 from pipeline.report.columns import short_names
 from pipeline.report.history_charts import CHARTS, Kind
-from pipeline.report.leaderboard import Board, Row, find_standings
+from pipeline.report.leaderboard import Board, find_standings
 from pipeline.report.quality_charts import AXES, Strand
+from pipeline.report.rows import Row
 from pipeline.scores.history import Values, read_history, smooth
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ class Scores(StrictModel):
     values: dict[str, str]  # data set -> value as printed
 
 
-class Source(StrictModel):
+class Publication(StrictModel):
     """One source: what it measured, how, and whether that was read there."""
 
     source: str
@@ -43,13 +43,13 @@ class Source(StrictModel):
         ]
 
 
-def read_published(path: Path = PUBLISHED) -> list[Source]:
+def read_published(path: Path = PUBLISHED) -> list[Publication]:
     """Read all sources. Raises ConfigError with one line for the first fault."""
     try:
         entries = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         if not isinstance(entries, list):
             raise ConfigError(f"{path}: no list of sources; each starts with '- source:'")
-        return TypeAdapter(list[Source]).validate_python(entries)
+        return TypeAdapter(list[Publication]).validate_python(entries)
     except YAMLError as error:
         raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:

@@ -8,8 +8,9 @@ from pathlib import Path
 from gan.config import Params
 from gan.errors import ConfigError
 from gan.files import write_bytes
-from pipeline.report.leaderboard import make_boards, rows_from_json
+from pipeline.report.leaderboard import make_boards
 from pipeline.report.markdown import board_markdown
+from pipeline.report.rows import rows_from_json
 from pipeline.stage import published_folder
 
 README = Path("README.md")

@@ -17,8 +17,9 @@ from gan.files import read_json
 from pipeline.drawing.pictures import data_uri, enlarge, lay_out, png_uri, read_overview
 from pipeline.drawing.svg import Chart
 from pipeline.report.columns import Line, Table, make_table, short_names
-from pipeline.report.leaderboard import Board, Row
+from pipeline.report.leaderboard import Board
 from pipeline.report.quality_charts import Strand, draw_courses, read_strands
+from pipeline.report.rows import Row
 from pipeline.report.sentences import (
     CourseLine,
     SeedLine,
@@ -37,7 +38,7 @@ PICTURED_BYTES = 900_000  # of pixels on the first page, which is to load at onc
 
 
 @dataclass(frozen=True)
-class Run:
+class PicturedRun:
     """One cell that is shown in pictures."""
 
     name: str
@@ -84,7 +85,7 @@ class Results:
     samples: str
     evaluator: dict[str, Any]
     contact: str  # the data set's contact sheet, as an address
-    runs: list[Run]
+    runs: list[PicturedRun]
     pages: dict[str, str]  # cell -> file name of its own page, for those that have one
     grid: int  # samples in each variant's picture
     noise: str  # the latent law of most variants
@@ -188,11 +189,11 @@ def make_quality(board: Board) -> Quality:
     )
 
 
-def _run(row: Row, name: str, page: str, line: Line, laws: NoiseLaws, strip: int, grid: int) -> Run:
+def _run(row: Row, name: str, page: str, line: Line, laws: NoiseLaws, strip: int, grid: int) -> PicturedRun:
     cell = row.cell
     samples = read_overview(cell.samples / "averaged.npy", max(strip, grid))
     width = samples.shape[3]
-    return Run(
+    return PicturedRun(
         name=name,
         page=page,
         row=row,

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pipeline.drawing.numbers import count, fixed, percent
 from pipeline.report.columns import OF_CEILING, Table, fid_decimals, make_table
-from pipeline.report.leaderboard import JUDGED, Board, Row, Standing, find_standings
+from pipeline.report.leaderboard import JUDGED, Board, Standing, find_standings
+from pipeline.report.rows import Row
 from pipeline.scores.course import Course
 from pipeline.scores.intervals import LEVEL, Rank
 

@@ -28,9 +28,9 @@ from pipeline.drawing.svg import Chart
 from pipeline.drawing.templates import page_template
 from pipeline.report.columns import MetricLine, metric_lines
 from pipeline.report.history_charts import CHARTS, draw_charts
-from pipeline.report.published import Source, read_published
+from pipeline.report.published import Publication, read_published
 from pipeline.report.quality_charts import draw_courses
-from pipeline.report.results import GRID, Results, Run
+from pipeline.report.results import GRID, PicturedRun, Results
 from pipeline.report.sentences import CourseLine, SeedLine, course_lines
 from pipeline.scores.history import read_history
 from pipeline.stage import PARAMS
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
 class VariantPage:
     """What one variant's page shows beside its run's scores and samples."""
 
-    run: Run
+    run: PicturedRun
     samples: str
     animation: str  # the same noise along the run
     still: str  # its last frame, for readers who want no motion
@@ -71,7 +71,7 @@ class VariantPage:
     seeds: list[SeedLine]  # one line where there are several seeds
     origin: str  # what params.yaml says of the entry as a whole
     settings: list[Setting]
-    published: list[Source]  # those that have a score for this kind
+    published: list[Publication]  # those that have a score for this kind
 
 
 def render_variants(results: list[Results]) -> Iterator[tuple[str, str]]:
@@ -86,7 +86,7 @@ def render_variants(results: list[Results]) -> Iterator[tuple[str, str]]:
             yield run.page, template.render(names, Markup=Markup)
 
 
-def _variant_page(section: Results, run: Run, sources: list[Source]) -> VariantPage:
+def _variant_page(section: Results, run: PicturedRun, sources: list[Publication]) -> VariantPage:
     cell, method = run.cell, run.card.method
     previews = sorted((cell.model / "previews").glob("*.png"))
     pictures = [read_grid(path, run.card.shape) for path in previews]

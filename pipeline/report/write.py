@@ -14,12 +14,13 @@ from gan.files import write_bytes, write_json
 from pipeline.drawing.pictures import Pixels, labelled_rows, read_overview
 from pipeline.report.columns import make_table, short_names
 from pipeline.report.figures import draw_figures
-from pipeline.report.leaderboard import Board, as_csv, make_boards, read_rows, summarise
+from pipeline.report.leaderboard import Board, make_boards, summarise
 from pipeline.report.markdown import report_markdown
 from pipeline.report.page import render_page
 from pipeline.report.quality_charts import courses_as_csv
 from pipeline.report.readme import check_readme, readme_block, write_readme
 from pipeline.report.results import STRIP, NoiseLaws, Results, make_results, pictured_rows
+from pipeline.report.rows import as_csv, read_rows
 from pipeline.report.variant_page import render_variants
 from pipeline.stage import (
     PUBLISHED,

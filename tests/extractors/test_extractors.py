@@ -16,9 +16,9 @@ from gan.data.digits import read_digits
 from gan.data.manifest import read_manifest
 from gan.errors import ConfigError, DataError
 from gan.extractors import extractor_name, load_extractor
-from gan.extractors.inception import Inception
+from gan.extractors.inception import InceptionExtractor
 from gan.extractors.mnistnet import extract, new_mnistnet, save_mnistnet
-from gan.extractors.trained import Digits
+from gan.extractors.trained import DigitExtractor
 from gan.files import write_json
 from gan.metrics.classes import inception_score
 from gan.metrics.distances import FeatureStats, frechet_distance, kernel_distance
@@ -56,14 +56,14 @@ def test_points_of_a_mixture_are_scored_by_their_places(tmp_path):
 
 def test_one_channel_has_the_features_and_classes_of_mnistnet():
     net, images = new_mnistnet(ImageShape(1, 28, 28), 0), pictures(5, 1)
-    found = Digits(net, "0" * 64).extract(images)
+    found = DigitExtractor(net, "0" * 64).extract(images)
     for part, expected in zip(found, extract(net, images), strict=True):
         np.testing.assert_array_equal(part, expected)
 
 
 def test_each_channel_of_a_stack_is_seen_alone():
     net, images = new_mnistnet(ImageShape(1, 28, 28), 0), pictures(5, 3)
-    extractor = Digits(net, "0" * 64, channels=3)
+    extractor = DigitExtractor(net, "0" * 64, channels=3)
     found = extractor.extract(images)
     assert extractor.size == 384
     for channel in range(3):
@@ -101,7 +101,7 @@ def untrained_inception():
 def test_inceptions_features_are_those_of_torch_fidelitys_own_pipeline(untrained_inception, channels, side):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (3, channels, side, side), dtype=np.uint8)
-    found = Inception(untrained_inception).extract(images)
+    found = InceptionExtractor(untrained_inception).extract(images)
     names = ["2048", "logits_unbiased"]
     net = inceptionv3.FeatureExtractorInceptionV3(
         "theirs", names, feature_extractor_weights_path=io.BytesIO(untrained_inception)
@@ -120,7 +120,7 @@ def test_scores_of_two_sets_of_digits_are_torch_fidelitys_on_2048_features(untra
     chosen = np.arange(4200) * 77 % 5000  # the file is sorted by class
     digits = read_digits(ROOT / "data/mnist_tiny", "").images[chosen].reshape(-1, 1, 28, 28)
     fake, real = digits[:2100, :, ::-1].copy(), digits[2100:]  # upside down, so that they differ
-    extractor = Inception(untrained_inception)
+    extractor = InceptionExtractor(untrained_inception)
     ours = [extractor.extract(images) for images in (fake, real)]
     net = inceptionv3.FeatureExtractorInceptionV3(
         "theirs", ["2048"], feature_extractor_weights_path=io.BytesIO(untrained_inception)
@@ -175,7 +175,7 @@ class Listed(torch.utils.data.Dataset):
 def test_without_torch_fidelity_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(ConfigError, match=r"pip install 'gantry\[inception\]'"):
-        Inception(b"")
+        InceptionExtractor(b"")
 
 
 def test_inceptions_weights_of_another_hash_are_refused_before_they_are_read(tmp_path):

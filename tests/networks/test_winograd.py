@@ -89,9 +89,11 @@ def test_a_kernel_goes_to_its_points_once_for_all_passes_of_a_step_and_gradients
 ):
     ours, _, inputs = pair_of(layer, (5, 2, 4, 4), (3, 2))
     taken = []
-    transform = winograd.Plan.points_of_kernel
+    transform = winograd.TilePlan.points_of_kernel
     monkeypatch.setattr(
-        winograd.Plan, "points_of_kernel", lambda plan, kernel: taken.append(1) or transform(plan, kernel)
+        winograd.TilePlan,
+        "points_of_kernel",
+        lambda plan, kernel: taken.append(1) or transform(plan, kernel),
     )
 
     def gradients():

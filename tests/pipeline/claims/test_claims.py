@@ -16,7 +16,9 @@ from gan.errors import ConfigError
 from gan.files import read_json, write_json
 from pipeline.claims.claim import Claim, find_claim, judge, minutes_of, read_claims
 from pipeline.claims.evidence import Evidence, MetricNameError, find_score, scores_along
-from pipeline.claims.kinds import Falls, Grows, RisesThenFalls, Test, combined, decide, spoken
+from pipeline.claims.finding import combined, decide, spoken
+from pipeline.claims.kinds import Test
+from pipeline.claims.runs import Falls, Grows, RisesThenFalls
 from pipeline.scores.history import WINDOW, smooth, write_history
 from pipeline.scores.inference import Effect
 from pipeline.stage import Cell

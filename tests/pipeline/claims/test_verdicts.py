@@ -10,7 +10,7 @@ from gan.config import Params
 from gan.files import read_json
 from pipeline.claims import __main__ as claims_stage
 from pipeline.claims.claim import Claim, Judgement, read_claims
-from pipeline.claims.kinds import Finding
+from pipeline.claims.finding import Finding
 from pipeline.claims.verdicts import (
     effect_text,
     grouped,

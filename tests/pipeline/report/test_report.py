@@ -24,9 +24,10 @@ from pipeline.drawing.svg import ticks, value_range
 from pipeline.report import write as report
 from pipeline.report.columns import make_table, metric_lines
 from pipeline.report.history_charts import CHARTS, draw_charts
-from pipeline.report.leaderboard import Board, Row, make_boards, rows_from_json, summarise
+from pipeline.report.leaderboard import Board, make_boards, summarise
 from pipeline.report.markdown import board_markdown
 from pipeline.report.results import pictured
+from pipeline.report.rows import Row, rows_from_json
 from pipeline.report.sentences import position, seed_lines, summary
 from pipeline.report.write import check_readme, publish_reports, readme_block, write_readme, write_report
 from pipeline.scores.history import write_history
