@@ -505,6 +505,26 @@ def test_where_modes_are_counted_they_lead_then_the_share_on_them_then_the_fid()
     assert "ceiling" not in first + second
 
 
+def test_the_pages_of_data_with_modes_lead_with_them_and_name_no_share_of_noise(params: Params) -> None:
+    scores = {"modes_confident": (24, 25, 25), "modes": (25, 25, 25), "confident": (0.81, 0.99, 0.07)}
+    for cell in selected_cells(params):
+        named = {name: value for name, value in read_json(cell.metrics).items() if "classes" not in name}
+        for name, values in scores.items():
+            for end, value in zip(("", "_floor", "_ceiling"), values, strict=True):
+                named[f"{name}_mnistnet_200_test{end}"] = value
+        write_json(cell.metrics, named)
+    page = write_report(params).read_text()
+    assert "<th>modes found</th><th>confident</th><th>FID</th>" in page
+    assert "<td><strong>24 of 25</strong></td>\n<td>81 %</td>" in page
+    assert "<small>24 of 25 modes</small>" in page
+    assert "<dt>Modes found</dt>" in page and "<dt>Classes</dt>" not in page
+    for text in (page, page_of("dcgan")):
+        assert "ceiling</th><th" not in text or "floor to ceiling" not in text
+        assert "of the ceiling" not in text and "uniform noise scores" not in text
+    assert "<p>24 of 25 modes, 81 % of the samples confident, FID 40.0, after" in page_of("dcgan")
+    assert "Real training images: 25 of 25 modes, 99 % of the samples confident" in page_of("dcgan")
+
+
 def test_over_seeds_modes_lead_too_and_the_note_says_what_the_rank_goes_by() -> None:
     near = a_board(seeds_of(few=[0.001, 0.0011], all=[0.01, 0.011]))
     board = with_metrics(near, modes(25, 0.9), modes(20, 0.9), modes(25, 0.9), modes(25, 0.9))
