@@ -39,7 +39,7 @@ SNAPSHOT_METRICS = ("fid", "precision", "recall", "classes")
 
 def history_scalars(method: VariantParams) -> list[str]:
     """Names of the scalars that the history of a recipe's runs can have, beside step and images_seen."""
-    names = SCALARS[method.kind]
+    names = SCALARS.get(method.kind, _LOSSES)
     plain = getattr(method, "constraint", None) in UNPENALISED
     return [name for name in names if not (plain and name in _PENALTY)]
 

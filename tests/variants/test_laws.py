@@ -241,8 +241,11 @@ def test_the_fourteen_entries_stand_on_every_data_set(dataset):
 @pytest.mark.parametrize("dataset", ["mnist_tiny", "celeba"])
 def test_a_name_tells_the_profile_of_a_further_entry(dataset):
     for name, recipe in PARAMS.recipes[dataset].items():
-        if name not in ROSTER and recipe.profile != "claim":
-            assert name.endswith(("_seed", "_as_coded") if recipe.profile == "seed" else "_paper")
+        suffix = {"seed": ("_seed", "_as_coded"), "paper": ("_paper",)}.get(recipe.profile)
+        if suffix and name not in ROSTER:
+            assert name.endswith(suffix)
+        if recipe.profile == "tuned":
+            assert not name.endswith(("_seed", "_as_coded", "_paper"))
 
 
 def test_at_64x64x3_shapes_are_those_everyone_agrees_on(colour):

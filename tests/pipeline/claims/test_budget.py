@@ -143,7 +143,7 @@ def test_gantry_claims_prints_json(checkout: Path, gantry: Callable[..., Any]) -
     (checkout / "all.json").write_text(gantry("claims", "--json").stdout, encoding="utf-8")
     one, all_ = read_json(checkout / "one.json"), read_json(checkout / "all.json")
     assert one["id"] == "K4" and one["verdict"] == "not run here" and one["minutes"] > 1
-    assert one in all_ and len(all_) == 46
+    assert one in all_ and len(all_) >= 46
 
 
 def test_gantry_claims_refuses_an_unknown_id_and_a_budget_that_is_too_small(
