@@ -1,9 +1,9 @@
-"""Known bugs, planted one by one in a copy of the sources: for each, a test has to fail.
+"""Known bugs, planted one by one in a copy of the sources: each has to make a test fail.
 
 `make mutants` runs them all and writes docs/mutants.md; `python -m tests.mutants WORDS` runs those whose
-names hold these words, and writes nothing. A bug that no test notices is a missing test, and
+names contain these words, and writes nothing. A bug that no test notices shows that a test is missing, and
 the command then ends with 1, as it does when a text to replace is no longer in its file. JOBS: how many
-are tried at a time (default: the cores).
+to try at a time (default: the cores).
 """
 
 import ast
@@ -35,12 +35,12 @@ LAYERS = ("tests/networks/test_layers.py",)
 
 
 def of(kind: str) -> tuple[str, ...]:
-    """Give the tests of one kind of variant."""
+    """Tests of one kind of variant."""
     return (f"tests/variants/test_{kind}.py",)
 
 
 class Mutant(NamedTuple):
-    """A bug: what it is, who had it ("": a trap that is easy to fall into), and the text that makes it."""
+    """A bug: what it is, who had it ("": nobody known), and the replacement that makes it."""
 
     bug: str
     seen: str
@@ -83,7 +83,7 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "root of the mean of squares for the norm",
+        "root of the mean square in place of the norm",
         "SunnerLi/WGAN-tensorlayer",
         "gan/objectives/penalties.py",
         NORM,
@@ -91,7 +91,7 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "no guard in the root of the norm",
+        "no epsilon under the root of the norm",
         "",
         "gan/objectives/penalties.py",
         NORM,
@@ -131,7 +131,7 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "the penalty without a graph of its own, so that it moves nothing",
+        "the penalty's gradient without a graph, so that it trains nothing",
         "",
         "gan/objectives/penalties.py",
         "create_graph=True",
@@ -155,7 +155,7 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "the penalty is logged and not added to the loss",
+        "the penalty logged but not added to the loss",
         "reported against Zeleni9/pytorch-wgan and others",
         "gan/objectives/games.py",
         "return loss + value, {",
@@ -163,7 +163,7 @@ MUTANTS = [
         OBJECTIVES,
     ),
     Mutant(
-        "the critic descends the penalty alone",
+        "the critic minimises the penalty alone",
         "eriklindernoren/PyTorch-GAN, DRAGAN",
         "gan/objectives/games.py",
         "return loss + value, {",
@@ -191,7 +191,7 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "DRAGAN's deviation per image in place of the batch's",
+        "DRAGAN scaled by each image's deviation instead of the batch's",
         "",
         "gan/objectives/penalties.py",
         TWO_SIDED,
@@ -199,7 +199,7 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "DRAGAN's gradient of probabilities",
+        "DRAGAN penalises the gradient of probabilities",
         "the authors' notebook",
         "gan/objectives/penalties.py",
         "gradient(critic, perturb(",
@@ -207,7 +207,7 @@ MUTANTS = [
         of("dragan"),
     ),
     Mutant(
-        "DRAGAN's points around fakes",
+        "DRAGAN perturbs fakes instead of real images",
         "",
         "gan/objectives/penalties.py",
         "perturb(real, perturbation, scale))",
@@ -216,7 +216,7 @@ MUTANTS = [
     ),
     # EBGAN
     Mutant(
-        "EBGAN's target detached",
+        "EBGAN detaches the target of the reconstruction",
         "eriklindernoren/PyTorch-GAN, issue 18",
         "gan/variants/ebgan.py",
         "error = (images - reconstruction",
@@ -224,7 +224,7 @@ MUTANTS = [
         of("ebgan"),
     ),
     Mutant(
-        "EBGAN's hinge of the batch's mean",
+        "EBGAN hinges the batch mean instead of each sample",
         "khanrc/tf.gans-comparison",
         "gan/variants/ebgan.py",
         'level = fake_energy.mean() if self.params.hinge == "batch" else fake_energy',
@@ -232,7 +232,7 @@ MUTANTS = [
         of("ebgan"),
     ),
     Mutant(
-        "EBGAN's energy as a mean of squares under a margin for norms",
+        "EBGAN's energy is a mean square while its margin is meant for norms",
         "eriklindernoren/PyTorch-GAN",
         "gan/variants/ebgan.py",
         "energy: Tensor = error.norm(dim=1)",
@@ -240,7 +240,7 @@ MUTANTS = [
         of("ebgan"),
     ),
     Mutant(
-        "pulling-away without the square",
+        "pulling-away term without the square",
         "eriklindernoren/PyTorch-GAN; shekkizh, issue 3",
         "gan/variants/ebgan.py",
         "(directions @ directions.T).square()",
@@ -248,7 +248,7 @@ MUTANTS = [
         of("ebgan"),
     ),
     Mutant(
-        "pulling-away with the diagonal",
+        "pulling-away term includes the diagonal",
         "",
         "gan/variants/ebgan.py",
         PULLING,
@@ -256,7 +256,7 @@ MUTANTS = [
         of("ebgan"),
     ),
     Mutant(
-        "pulling-away logged with its weight, so that it is 0 without it",
+        "pulling-away term logged with its weight, so that it is 0 when off",
         "khanrc/tf.gans-comparison",
         "gan/variants/ebgan.py",
         '"generator/pulling_away": pulling.detach()',
@@ -281,7 +281,7 @@ MUTANTS = [
         of("began"),
     ),
     Mutant(
-        "BEGAN's balance with the other sign",
+        "BEGAN's balance with the wrong sign",
         "",
         "gan/variants/began.py",
         "self.gamma * real_loss - fake_loss",
@@ -289,7 +289,7 @@ MUTANTS = [
         of("began"),
     ),
     Mutant(
-        "BEGAN's k moved by the critic step's energies",
+        "BEGAN's k updated with the critic step's energies",
         "khanrc/tf.gans-comparison",
         "gan/variants/began.py",
         'if self.params.balance_from == "generator_step":',
@@ -313,7 +313,7 @@ MUTANTS = [
         of("began"),
     ),
     Mutant(
-        "BEGAN's target detached",
+        "BEGAN detaches the target of the reconstruction",
         "",
         "gan/variants/began.py",
         "error = (images - reconstruction",
@@ -322,7 +322,7 @@ MUTANTS = [
     ),
     # WGAN
     Mutant(
-        "the clip leaves gains and biases out",
+        "clipping skips gains and biases",
         "",
         "gan/variants/wgan.py",
         "        parameter.data.clamp_(-bound, bound)",
@@ -330,7 +330,7 @@ MUTANTS = [
         of("wgan"),
     ),
     Mutant(
-        "the clip covers running statistics",
+        "clipping includes running statistics",
         "kuleshov/tf-wgan",
         "gan/variants/wgan.py",
         "for parameter in critic.parameters():",
@@ -338,7 +338,7 @@ MUTANTS = [
         of("wgan"),
     ),
     Mutant(
-        "the clip before the update",
+        "clipping before the update",
         "the authors' code; kuleshov/tf-wgan; divyam25/Oh-My-GAN",
         "gan/training.py",
         "    state.critic_optimizer.step()\n    gan.objective.after_critic_step(gan.critic)\n",
@@ -346,7 +346,7 @@ MUTANTS = [
         of("wgan"),
     ),
     Mutant(
-        "W with the sign of real low",
+        "W with the wrong sign, fake minus real",
         "kuleshov/tf-wgan; SunnerLi/WGAN-tensorlayer",
         "gan/objectives/losses.py",
         "return real.mean() - fake.mean()",
@@ -362,7 +362,7 @@ MUTANTS = [
         of("wgan"),
     ),
     Mutant(
-        "long inner loops one step early",
+        "the warm-up's long inner loops one step early",
         "kuleshov/tf-wgan",
         "gan/objectives/games.py",
         "step % 500 == 0",
@@ -379,7 +379,7 @@ MUTANTS = [
         of("lsgan"),
     ),
     Mutant(
-        "the generator's loss saturates",
+        "the generator's loss in its saturating form",
         "",
         "gan/objectives/losses.py",
         "return functional.softplus(-fake).mean()",
@@ -387,7 +387,7 @@ MUTANTS = [
         of("gan"),
     ),
     Mutant(
-        "Coulomb's potential with a gradient",
+        "Coulomb's potential not detached",
         "",
         "gan/variants/coulomb.py",
         "real, fake = real.detach().float().flatten(1), fake.detach().float().flatten(1)",
@@ -403,7 +403,7 @@ MUTANTS = [
         of("coulomb"),
     ),
     Mutant(
-        "Coulomb's sign that of its authors, with the paper's loss",
+        "Coulomb's potential with its authors' sign, but the paper's loss",
         "bioinf-jku/coulomb_gan has both the other way",
         "gan/variants/coulomb.py",
         POTENTIALS,
@@ -411,7 +411,7 @@ MUTANTS = [
         of("coulomb"),
     ),
     Mutant(
-        "Coulomb's distances by a product of matrices",
+        "Coulomb's distances computed by a matrix product",
         "",
         "gan/variants/coulomb.py",
         'compute_mode="donot_use_mm_for_euclid_dist"',
@@ -427,7 +427,7 @@ MUTANTS = [
         of("wgan_penalty"),
     ),
     Mutant(
-        "the penalty at both ends taken at one",
+        "the endpoints penalty on real images alone",
         "",
         "gan/variants/wgan_penalty.py",
         "for images in (real, fake)]",
@@ -444,7 +444,7 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
-        "the generator moved on critic steps",
+        "the generator updated on critic steps",
         "",
         "gan/training.py",
         "            scalars |= update_critic(state, real, fake.detach())\n",
@@ -461,7 +461,7 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
-        "gradients of earlier critic steps kept",
+        "gradients of earlier critic steps accumulated",
         "",
         "gan/training.py",
         "    state.critic_optimizer.zero_grad(set_to_none=True)\n",
@@ -469,7 +469,7 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
-        "all critic steps on one batch and one noise",
+        "all critic steps on the same batch and noise",
         "divyam25/Oh-My-GAN",
         "gan/training.py",
         "if inner == 0 or not repeated:",
@@ -485,7 +485,7 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
-        "random numbers that an interruption shifts",
+        "random numbers that shift when a run is resumed",
         "",
         "gan/training.py",
         'state.seed_draws("critic", 0 if repeated else inner)',
@@ -493,7 +493,7 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
-        "rates not scheduled",
+        "learning rates not scheduled",
         "",
         "gan/training.py",
         "        set_learning_rates(state)\n",
@@ -501,7 +501,7 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
-        "held-out scores move the running statistics",
+        "held-out scores change the running statistics",
         "",
         "gan/training.py",
         "        buffer.copy_(value)\n",
@@ -510,7 +510,7 @@ MUTANTS = [
     ),
     # Optimisers and networks
     Mutant(
-        "TensorFlow's RMSprop with its slot at 0",
+        "TensorFlow's RMSprop starting from a second moment of 0",
         "any port to torch.optim.RMSprop",
         "gan/optimizers.py",
         "torch.ones_like(weight)",
@@ -553,7 +553,7 @@ MUTANTS = [
 
 
 class Outcome(NamedTuple):
-    """What pytest made of a copy: its exit status, the first test that failed, and what it said."""
+    """Result of pytest on a copy: its exit status, the first test that failed, and its output."""
 
     status: int
     failed: str
@@ -561,7 +561,7 @@ class Outcome(NamedTuple):
 
 
 def main(words: str = "") -> int:
-    """Run those whose names hold the words, and say what survived; after a run of all write the table."""
+    """Run the bugs whose names contain the words, and report survivors; after a full run write the table."""
     mutants = [mutant for mutant in MUTANTS if words in mutant.bug]
     # A server that has loaded torch once forks a fresh process for each bug.
     context = multiprocessing.get_context("forkserver")
@@ -578,7 +578,7 @@ def main(words: str = "") -> int:
                 return 1
             print(f"{mutant.bug}: {outcome.failed or 'NOTHING noticed it'}", flush=True)
             outcomes.append(outcome.failed)
-        # A test that fails without any bug has noticed nothing.
+        # A test that fails without a bug proves nothing.
         sound = pool.apply(try_tests, [Mutant("no bug", "", "", "", "", tuple(sorted({*outcomes} - {""})))])
     if sound.status != 0:
         print(f"error: {sound.failed} fails without any bug\n{sound.said}")
@@ -594,7 +594,7 @@ def main(words: str = "") -> int:
 def try_tests(mutant: Mutant) -> Outcome:
     """Run a mutant's tests on a copy of the sources with the bug, up to the first that fails.
 
-    For a process of its own: it changes directory and what is imported from where.
+    Needs a process of its own, since it changes the working directory and the import path.
     """
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder).resolve()
@@ -626,13 +626,13 @@ class Recorder:
     failed = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of one phase of a test."""
+        """Record one phase of a test."""
         if report.failed and not self.failed:
             self.failed = report.nodeid
 
 
 def planted(mutant: Mutant) -> str:
-    """Source of the mutant's file with the bug in it. Raises ValueError unless its text is there once."""
+    """Source of the mutant's file with the bug in it. Raises ValueError unless its text occurs once."""
     source = (ROOT / mutant.file).read_text(encoding="utf-8")
     if (times := source.count(mutant.old)) != 1:
         raise ValueError(f"{mutant.bug}: found {times} times in {mutant.file}, not once: {mutant.old!r}")
@@ -642,14 +642,14 @@ def planted(mutant: Mutant) -> str:
 
 
 def table_of(killers: list[str]) -> str:
-    """Write the table of what noticed which bug."""
+    """Markdown table of which test notices which bug."""
     rows = [
         "# Known bugs, and what notices them",
         "",
-        "Written by `make mutants`. Each bug is planted by itself in a copy of the sources, and the first",
+        "Written by `make mutants`. Each bug is planted alone in a copy of the sources, and the first",
         "test that fails is named; `tests/mutants.py` has the texts. Many were found in published",
-        "implementations, the others are easy to make. Where a recipe of profile `seed` keeps an ancestor's",
-        "bug on purpose, the mutant is the same bug where it doesn't belong.",
+        "implementations; the others are easy to make. Where a recipe of profile `seed` keeps an ancestor's",
+        "bug on purpose, the mutant plants the same bug in the other recipes.",
         "",
         f"{len(killers) - killers.count('')} of {len(killers)} are noticed.",
         "",
