@@ -25,11 +25,12 @@ SINCE_FORMAT_2 = ("profile", "log_points", "previews")
 Weights = Literal["generator", "generator_raw"]
 Side = Annotated[int, Field(ge=1, le=1024)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, Field(pattern=r"^[\w.!-]+$", max_length=50)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=200)]
 
 
 class Card(StrictModel):
-    """The whole of card.json. Every field is a function of params, data and code, never of the clock.
+    """The whole of card.json: a function of params, data, code and versions of packages, never of the clock.
 
     The weights of a diverged run are its last finite ones; `steps` is the budget of either kind of run.
     """
@@ -59,6 +60,7 @@ class Card(StrictModel):
     profile: Profile | None = None  # as the recipe said when training ended
     log_points: PositiveInt | None = None  # rows of the history
     previews: PositiveInt | None = None  # sample grids along the run
+    versions: dict[Label, Version] | None = None  # of the packages that trained it
 
     @model_validator(mode="after")
     def _is_one_model(self) -> "Card":

@@ -34,6 +34,7 @@ from gan.extractors.mnistnet import (
 from gan.extractors.points import PointExtractor
 from gan.extractors.trained import AttributeExtractor, DigitExtractor
 from gan.files import write_bytes, write_json
+from gan.versions import installed_versions
 from pipeline import environment
 from pipeline.stage import MANIFEST, Dataset, find_dataset, run_stage
 
@@ -56,7 +57,8 @@ def main(params: Params, argument: str) -> None:
         card = _train_attributes(params.evaluator, train, ImageStore(dataset.store, "test"), folder)
     else:
         card = _fetch_inception(folder)
-    write_json(folder / "card.json", {"name": name, **card, "data_digest": train.digest})
+    made = {"data_digest": train.digest, "versions": installed_versions()}
+    write_json(folder / "card.json", {"name": name, **card, **made})
 
 
 def _train_mnistnet(

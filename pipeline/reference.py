@@ -22,6 +22,7 @@ from gan.files import write_bytes, write_json
 from gan.metrics.catalogue import score
 from gan.metrics.modes import uniform_modes
 from gan.metrics.reference import Reference, Samples
+from gan.versions import installed_versions
 from pipeline.stage import find_dataset, run_stage
 
 REFERENCE_SEED, FLOOR_SEED, CEILING_SEED, TRAIN_SEED = 1, 0, 0, 2
@@ -62,6 +63,7 @@ def main(params: Params, name: str) -> None:
         **({"uniform": _uniform(n, extracted.probabilities)} if "modes" in floor else {}),
         "floor": floor,
         "ceiling": _scores(extractor, noise, reference),
+        "versions": installed_versions(),
     }
     write_bytes(dataset.reference / "features.npz", _pack(reference))
     write_json(dataset.reference / "card.json", card)

@@ -39,7 +39,13 @@ ROSTERS = frozenset({"gan", "gan.networks", "gan.variants"})
 LEAVES = frozenset({"gan.config"})
 # Reading parameters and writing cards affects weights only through the method, which is recorded beside
 # the digest; classes of errors, and the way that a run is interrupted, don't affect them at all.
-NOT_TRAINED_WITH = ROSTERS | {"gan.card", "gan.config", "gan.errors", "pipeline.training.interruption"}
+NOT_TRAINED_WITH = ROSTERS | {
+    "gan.card",
+    "gan.config",
+    "gan.errors",
+    "gan.versions",
+    "pipeline.training.interruption",
+}
 # Where the code that can change weights lies. The rest of `pipeline` asks for a training, shows or logs it.
 TRAINED_WITH = ("gan", "pipeline.training")
 HERE = Path()

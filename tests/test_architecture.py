@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A line may import its own line and the lines above it. A name stands for itself and its submodules.
 LAYERS = [
     ("gan.errors",),
-    ("gan.files", "gan.randomness"),
+    ("gan.files", "gan.randomness", "gan.versions"),
     ("gan.contract", "gan.distributed"),
     ("gan.objectives.losses", "gan.objectives.penalties"),
     ("gan.networks", "gan.optimizers", "gan.interpolation"),
@@ -53,6 +53,7 @@ LIGHT = (
     "gan.variants",
     "gan.metrics",
     "gan.extractors.__init__",
+    "gan.versions",
     "gan.data.download",
     "gan.data.archive",
     "gan.data.convert",
@@ -79,6 +80,7 @@ LIGHT = (
     "pipeline.cli.output",
     "pipeline.cli.roster",
     "pipeline.cli.sync",
+    "pipeline.cli.versions",
     "pipeline.tracking.champions",
     "pipeline.tracking.database",
     "pipeline.tracking.live",

@@ -56,8 +56,12 @@ def main(debug: bool) -> None:
 @click.option("--default", is_flag=True, help="Fail when the selection isn't that of studies/default.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(default: bool, as_json: bool) -> None:
-    """Check params.yaml and list the cells that it selects."""
+    """Check params.yaml and list the cells that it selects.
+
+    A note says where requirements.lock, or what was made, has other versions of packages than are installed.
+    """
     from pipeline.cli.datasets import check_samples
+    from pipeline.cli.versions import version_notes
 
     params = read_params()
     if default:
@@ -66,6 +70,8 @@ def check(default: bool, as_json: bool) -> None:
         check_default(params.select)
     check_samples(params)
     cells = selected_cells(params)
+    for note in version_notes(cells):
+        click.echo(f"note: {note}", err=True)
     if as_json:
         print_json({"cells": [cell.key for cell in cells], "report": report_folder(params).as_posix()})
         return

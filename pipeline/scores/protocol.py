@@ -20,6 +20,7 @@ from gan.extractors import EXTRACTORS
 from gan.files import read_json, write_json
 from gan.metrics.names import MetricName, Suffix
 from gan.randomness import derive_seed
+from gan.versions import installed_versions
 from pipeline.stage import Cell
 from pipeline.trace import SCORING, digest_of, reachable
 
@@ -88,9 +89,10 @@ def make_protocols(
 def write_protocols(
     cell: Cell, params: Params, evaluator: Mapping[str, Any], reference: Mapping[str, Any]
 ) -> None:
-    """Write the stamps of a cell's scores as build/protocols/KEY.json: {"averaged": ..., "raw": ...}."""
+    """Write build/protocols/KEY.json: stamps under "averaged" and "raw", and "versions" of packages."""
     stamps = make_protocols(cell, params, evaluator, reference)
-    write_json(cell.protocol, {weights: stamp.model_dump() for weights, stamp in stamps.items()})
+    content = {weights: stamp.model_dump() for weights, stamp in stamps.items()}
+    write_json(cell.protocol, content | {"versions": installed_versions()})
 
 
 def read_protocol(path: Path, weights: Weights = "averaged") -> Protocol:

@@ -5,7 +5,6 @@ Equal weights are one version, however often and from wherever they are register
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ import gan
 from gan.card import CARD, Card, read_card, read_weights
 from gan.errors import DataError
 from gan.files import read_json
+from gan.versions import public_version
 from pipeline.stage import Cell
 from pipeline.tracking.database import load_mlflow, sqlite_path, tracking_uri, waiting_lock
 from pipeline.tracking.lineage import Settings, describe_run
@@ -191,13 +191,8 @@ def _save_pyfunc(folder: Path, staging: Path, created: Any, run_id: str) -> None
         artifacts={"card": str(folder / CARD), "generator": str(folder / WEIGHTS)},
         signature=signature,
         input_example=({"n": [4]}, {"seed": 0}),
-        pip_requirements=[f"{name}=={_public_version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={public_version(name)}" for name in REQUIREMENTS],
     )
-
-
-def _public_version(name: str) -> str:
-    """Version without the local part, by which builds for other devices differ."""
-    return importlib.metadata.version(name).split("+")[0]
 
 
 def _add_version(

@@ -11,6 +11,7 @@ from gan.files import write_bytes
 from gan.generator import SNAPSHOTS, save_generator
 from gan.sampling import image_grid
 from gan.training import TrainState, finish_average, has_finite_weights
+from gan.versions import installed_versions
 from pipeline.scores.history import write_history
 from pipeline.stage import Cell
 from pipeline.training.checkpoints import TrainingRecord
@@ -50,6 +51,7 @@ def write_model(
         previews=state.params.previews,
         data_digest=store.digest,
         code_digest=code,
+        versions=installed_versions(),
         status="finished" if record.diverged_at is None else "diverged",
         diverged_at=record.diverged_at,
         weights_sha256=save_generator(cell.model, state.averaged.state_dict(), "generator"),

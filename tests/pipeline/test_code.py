@@ -250,6 +250,7 @@ def test_whatever_steps_a_training_is_in_its_digest():
     [
         "gan/metrics/distances.py",
         "gan/config.py",
+        "gan/versions.py",
         "pipeline/training/interruption.py",
         "pipeline/stage.py",
         "pipeline/tracking/database.py",

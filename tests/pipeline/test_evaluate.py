@@ -25,6 +25,7 @@ from gan.extractors import load_extractor
 from gan.files import read_json, sha256_of, write_json
 from gan.metrics.catalogue import METRICS
 from gan.metrics.modes import Modes, stacked_modes
+from gan.versions import installed_versions
 from pipeline.claims.vocabulary import score_names
 from pipeline.scores.protocol import read_protocol
 
@@ -91,6 +92,7 @@ def test_the_evaluators_card_says_what_the_weights_are(project):
         "features": 128,
         "classes": 10,
         "data_digest": read_json(project / "data/lmdb/mnist_tiny.json")["digest"],
+        "versions": installed_versions(),
     }
 
 

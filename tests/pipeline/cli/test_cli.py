@@ -15,6 +15,7 @@ from PIL import Image
 
 from gan.config import Params
 from gan.files import sha256_of
+from gan.versions import installed_versions
 from pipeline import register
 from pipeline.cli import main
 from pipeline.stage import Cell
@@ -375,3 +376,19 @@ def test_a_fault_of_our_own_ends_with_70_and_its_traceback(monkeypatch: pytest.M
     result = gantry("check")
     assert result.exit_code == 70
     assert "Traceback" in result.stderr and "a name that we misspelt" in result.stderr
+
+
+def test_check_notes_other_versions_of_packages_and_passes(checkout: Path, make_cell: MakeCell) -> None:
+    cell = make_cell()
+    card = json.loads((cell.model / "card.json").read_text())
+    own = installed_versions()
+    for versions, stale in ((own, False), (own | {"torch": "1.13.1"}, True)):
+        (cell.model / "card.json").write_text(json.dumps(card | {"versions": versions}))
+        Path("requirements.lock").write_text("scipy==1.0.1\nclick==0.1\n" if stale else "click==0.1\n")
+        result = gantry("check")
+        assert result.exit_code == 0
+        notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+        assert notes == stale * [
+            f"note: requirements.lock pins scipy 1.0.1 ({own['scipy']} is installed)",
+            f"note: {cell.model}/card.json was made with torch 1.13.1 ({own['torch']} is installed)",
+        ]
