@@ -90,8 +90,14 @@ class Board:
     def fault_kinds(self) -> dict[str, str]:
         """Ways to fall short, the gravest first, each in words."""
         kinds = {DIVERGED: "diverged", REPEATED: "one image, repeated"}
-        kinds |= {MISSING: f"fewer {self.things} than the real images"} | COPIED_METRICS
-        return kinds | {name: f"{JUDGED[name]} below half of the real images'" for name in self.judged}
+        kinds[MISSING] = f"fewer {self.things} than the {self.real(self.counted) or 0:.0f} of the real images"
+        reals = {name: self.real(name) for name in self.judged}
+        below = {
+            name: f"{JUDGED[name]} below half of the real images' {real * 100:.0f} %"
+            for name, real in reals.items()
+            if real is not None
+        }
+        return kinds | COPIED_METRICS | below
 
     def order(self, rows: Sequence[Row]) -> tuple[float, ...]:
         """Sort key of a variant's rows: modes found and the share on one where they are counted, then FID."""
@@ -124,8 +130,8 @@ class Board:
             found.append(Fault(REPEATED, "", self.fault_kinds[REPEATED]))
         number, there = self.score(row, self.counted), self.real(self.counted)
         if number is not None and there is not None and number < there:
-            own = f"{number:.0f} of {there:.0f}"
-            found.append(Fault(MISSING, own, f"{own} {self.things}"))
+            own = f"{number:.0f}"
+            found.append(Fault(MISSING, own, f"{own} of {there:.0f} {self.things}"))
         for metric, text in COPIED_METRICS.items():
             share = self.score(row, metric)
             if share is not None and share > self.most_copied(row, metric):
@@ -134,10 +140,8 @@ class Board:
         for metric in self.judged:
             share, real = self.score(row, metric), self.real(metric)
             if share is not None and real is not None and share < LEAST_SHARE * real:
-                own = f"{share * 100:.0f} % of {real * 100:.0f} %"
-                found.append(
-                    Fault(metric, own, f"{metric} {share * 100:.0f} %, real images {real * 100:.0f} %")
-                )
+                own = f"{share * 100:.0f} %"
+                found.append(Fault(metric, own, f"{metric} {own}, real images {real * 100:.0f} %"))
         return found
 
     def flags(self, row: Row) -> list[str]:

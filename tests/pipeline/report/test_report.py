@@ -450,7 +450,7 @@ def test_half_of_what_real_images_score_is_not_yet_poor() -> None:
     board = a_board({("gan", 0): 100.0, ("wgan", 0): 100.1})
     assert [board.flags(row) for row in board.rows] == [[], ["confident 44 %, real images 90 %"]]
     assert summary(board)[1] == (
-        "1 of 2 falls short. Share of confident samples below half of the real images': wgan (44 % of 90 %)."
+        "1 of 2 falls short. Share of confident samples below half of the real images' 90 %: wgan (44 %)."
     )
 
 
@@ -501,7 +501,7 @@ def test_where_modes_are_counted_they_lead_then_the_share_on_them_then_the_fid()
         "confident, FID 0.00200. Real training images: 25 of 25 modes, 99 % of the samples confident, "
         "FID 0.00060."
     )
-    assert second.startswith("2 of 4 fall short. Fewer modes than the real images: few (14 of 25).")
+    assert second.startswith("2 of 4 fall short. Fewer modes than the 25 of the real images: few (14).")
     assert "ceiling" not in first + second
 
 
@@ -852,7 +852,7 @@ def test_the_sentence_names_each_poor_variant_under_each_of_its_faults(study: Pa
     board = make_boards(read_rows_of(study), "test")[0]
     assert summary(board)[1] == (
         "2 of 15 fall short. Diverged: wgan_l2_as_coded (step 812). "
-        "Fewer classes than the real images: gan (9 of 10)."
+        "Fewer classes than the 10 of the real images: gan (9)."
     )
 
 
