@@ -45,7 +45,7 @@ COMMANDS = {  # and the exit code of each
 
 
 def step_cases(*, quick: bool) -> list[Case]:
-    """Every variant at 28 and 32 pixels, grey, and at 64, in colour; a quick run has few of the large."""
+    """Every variant at 28 and 32 pixels, grey, and at 64, in colour; a quick run has few large ones."""
     variants = read_params().select.variants
     grey = [Case("mnist_tiny", variant, 28, 32) for variant in variants]
     grey += [Case("mnist_tiny", variant, 32, 32) for variant in variants if not quick or variant in TEXTBOOK]
@@ -66,10 +66,10 @@ def measure_steps(quick: bool) -> Iterator[Record]:
 
 
 def _started(cases: list[Case]) -> Iterator[tuple[Case, dict[str, Contender], Contender]]:
-    """Start the loops and what measures the limit, and hand them out with each case in turn."""
+    """Start the loops and the process that measures the limit, and yield them with each case in turn."""
     with ExitStack() as stack:
         loops = {
-            # Gantry's is run as `make repro` runs it, the textbook's as a person would.
+            # Gantry's runs as under `make repro`, the textbook's as a person would run it.
             loop: stack.enter_context(
                 Contender(["-m", "benchmarks.step", loop], {} if loop == "plain" else ALLOCATOR)
             )
@@ -128,7 +128,7 @@ def measure_limit(quick: bool) -> Iterator[Record]:
 
 
 def measure_start(quick: bool) -> Iterator[Record]:
-    """Seconds that a person waits for."""
+    """Measure the waiting times that a person notices, in seconds."""
     values: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(1 if quick else 5):
         for name, (arguments, code) in COMMANDS.items():
@@ -158,7 +158,7 @@ def _seconds(arguments: list[str], code: int, folder: str = ".") -> float:
 
 
 def measure_data(quick: bool) -> Iterator[Record]:
-    """Conversion and reading, from `benchmarks.data`; it has rounds of its own."""
+    """Conversion and reading, from `benchmarks.data`, which has its own rounds."""
     with tempfile.TemporaryDirectory(prefix="gantry-bench-") as folder:
         target = Path(folder) / "data.json"
         command = [sys.executable, "-m", "benchmarks.data", "--json", str(target)]
@@ -221,7 +221,7 @@ def as_table(records: list[Record]) -> str:
 
 
 def table_row(r: Record) -> str:
-    """One record; a contender that doesn't run has dashes."""
+    """Row of one record, with dashes for a contender that doesn't run."""
     name = f"{r['contender']}{' (baseline)' * (r['contender'] == r['baseline'])}"
     start = f"| {r['part']} | {r['case']} | {name} |"
     if r["value"] is None:
@@ -231,7 +231,7 @@ def table_row(r: Record) -> str:
 
 
 def measure(parts: list[str], *, quick: bool) -> list[Record]:
-    """Measure parts one after the other, each record printed when it is there."""
+    """Measure parts one after the other, and print each record as it arrives."""
     measured: list[Record] = []
     load = round(os.getloadavg()[0], 2)
     for part in parts:
@@ -251,7 +251,7 @@ def measure_check() -> Iterator[Record]:
 
 
 def lost(committed: Sequence[Record], fresh: Sequence[Record]) -> list[str]:
-    """Say which of the fresh ratios of Gantry's are more than TOLERANCE below the committed ones.
+    """Describe Gantry's new ratios that are more than TOLERANCE below the committed ones.
 
     Only cases with another baseline than Gantry are compared. Raises ValueError where none is.
     """
@@ -280,7 +280,7 @@ def lost(committed: Sequence[Record], fresh: Sequence[Record]) -> list[str]:
 
 
 def check() -> None:
-    """Measure again what is quick to measure; exit with 1, naming each case, where a ratio got worse."""
+    """Measure the quick parts again; exit with 1, naming each case, if a ratio got worse."""
     results = FOLDER / "results.json"
     if not results.is_file():
         raise SystemExit(f"{results}: there is none to compare with; run 'make bench' first")
@@ -296,7 +296,7 @@ def check() -> None:
 
 
 def main() -> None:
-    """Measure the parts that are named, or all; records of the other parts stay as they are."""
+    """Measure the named parts, or all; records of other parts are kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round: a check that it runs")

@@ -1,4 +1,4 @@
-"""Measure the way of the images: conversion, reading, memory; each beside its alternatives.
+"""Measure data handling: conversion, reading, memory; each beside its alternatives.
 
 python -m benchmarks.data [--folder FOLDER] [--quick] [--json FILE]
 
@@ -63,7 +63,7 @@ def encoded(image: Image.Image, quality: int) -> bytes:
 def best_rates(
     contestants: dict[str, Callable[[], int]], clock: Callable[[], float] = time.process_time
 ) -> dict[str, float]:
-    """Let contestants take turns; each returns how many images it did. Best rate of each."""
+    """Let contestants take turns, each returning its number of images; return the best rate of each."""
     rates = dict.fromkeys(contestants, 0.0)
     for _ in range(ROUNDS):
         for name, run in contestants.items():
@@ -89,7 +89,7 @@ def ours(values: list[bytes], crop: str) -> int:
 
 
 def convert_archive(folder: Path, plan: Plan, target: Path, processes: int) -> tuple[float, float]:
-    """Convert a whole raw folder to a store; seconds, and those after the first record was there."""
+    """Convert a whole raw folder to a store; return the seconds, and those after the first record."""
     begin = time.perf_counter()
     started: list[float] = []
 
@@ -159,14 +159,14 @@ def measure_lsun(folder: Path, count: int) -> dict[str, Any]:
 
 
 def batches_of(batches: Iterator[Any], count: int) -> int:
-    """Take so many batches."""
+    """Take a number of batches."""
     for _ in itertools.islice(batches, count):
         pass
     return count * BATCH
 
 
 def memory_mapped(path: Path) -> Iterator[torch.Tensor]:
-    """Batches from an array: the least that any reader has to do."""
+    """Batches from an array: the minimum work of any reader."""
     values = np.load(path, mmap_mode="r")
     for epoch in itertools.count():
         order = epoch_order(len(values), 0, epoch)
@@ -259,7 +259,7 @@ def measure_memory(folder: Path, gigabytes: float) -> dict[str, Any]:
 
 
 def plan(results: dict[str, Any]) -> dict[str, Any]:
-    """Hours and gigabytes of all 3,033,042 bedrooms, from what was measured."""
+    """Estimate hours and gigabytes for all 3,033,042 bedrooms from the measurements."""
     decoding = results["lsun"]["short_side, one process"]["gantry"]
     walking = results["lsun"]["reading the LMDB"]["page by page"]
     writing = results["memory"]["written a second"]

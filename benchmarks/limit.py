@@ -38,7 +38,7 @@ def work_of(kind: str, precision: str, device: torch.device) -> tuple[Callable[[
 
 @torch.no_grad()
 def measure(kind: str, precision: str, threads: int, seconds: float, cuda: bool = False) -> Answer:
-    """Do the work for so long, after once to warm up; size done and seconds taken."""
+    """Repeat the work for this long, after one warm-up; return the size done and the seconds taken."""
     torch.set_num_threads(threads)
     work, size = work_of(kind, precision, torch.device("cuda" if cuda else "cpu"))
     work()

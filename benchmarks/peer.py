@@ -1,4 +1,4 @@
-"""A contender that trains by a peer's own trainer: `python -m benchmarks.peer NAME`, where that peer is.
+"""A contender that trains with a peer's own trainer: `python -m benchmarks.peer NAME`, if it is installed.
 
 The networks are ours, in the peer's clothes, at the case's batch and steps; so are the batches, which
 cost nothing. What the peer needs to run today, and what would only cost it time, is a shim; `SHIMS`
@@ -34,7 +34,7 @@ PENALTY = 3.5
 
 
 class Batches(Dataset[Tensor]):
-    """So many images, handed out a batch at a time from memory, with labels where they are wanted."""
+    """A number of images, served in batches from memory, with labels on request."""
 
     def __init__(self, case: Case, steps: int, *, labels: bool = False) -> None:
         self._case, self._steps, self._labels = case, steps, labels
@@ -65,7 +65,7 @@ class Peer(ABC):
 
     @abstractmethod
     def train(self, steps: int) -> None:
-        """Train for so many steps of the generator."""
+        """Train for a number of generator steps."""
 
     @abstractmethod
     def penalty(self, critic: nn.Module, images: Tensor) -> float:
@@ -249,7 +249,7 @@ def worn(base: Any) -> Any:
 
 
 class Nothing:
-    """Whatever is asked of it, it does nothing."""
+    """Accepts any call and does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -259,7 +259,7 @@ class Nothing:
 
 
 def pretend(*names: str) -> None:
-    """Let modules that a peer imports, and training doesn't need, be there."""
+    """Stub modules that a peer imports but training doesn't need."""
     for name in names:
         module = types.ModuleType(name)
         module.__path__ = []
@@ -272,7 +272,7 @@ PEERS: dict[str, type[Peer]] = {"torch-mimicry": Mimicry, "torchgan": Torchgan, 
 
 
 class Training:
-    """A peer at work on a case, its first steps done; how long a step takes is learnt on the way."""
+    """A peer that trains a case, after its first steps; the duration of a step is learnt on the way."""
 
     def __init__(self, name: str, case: Case, folder: Path) -> None:
         self.case = case
@@ -285,7 +285,7 @@ class Training:
         self._seconds = self._time(1)
 
     def run(self, seconds: float) -> Answer:
-        """Train for about so long."""
+        """Train for about this long."""
         steps = max(1, round(seconds / self._seconds))
         taken = self._time(steps)
         self._seconds = taken / steps

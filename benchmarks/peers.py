@@ -1,4 +1,4 @@
-"""Gantry beside the textbook loop and the peers that the package index has.
+"""Compare Gantry with the textbook loop and with peers from the package index.
 
 Each peer is installed without its dependencies into a folder of its own under build/peers, where it finds
 the torch that Gantry uses. The baseline is the fastest that runs and is right: a WGAN-GP whose penalty
@@ -65,7 +65,7 @@ def measure_peers(quick: bool) -> Iterator[Record]:
 
 
 def measure_case(case: Case, seconds: float, rounds: int) -> Iterator[Record]:
-    """Let all take turns; who fails is out, and says why."""
+    """Let all take turns; one that fails is dropped, with the reason."""
     values: dict[str, list[float]] = {name: [] for name in (*OURS, *VERSIONS)}
     notes = {name: f"{name} {VERSIONS[name]}, shims: {SHIMS[name]}" for name in VERSIONS}
     right = {"textbook loop, fp32", *VERSIONS}
@@ -96,7 +96,7 @@ def measure_case(case: Case, seconds: float, rounds: int) -> Iterator[Record]:
 
 
 def verdict_of(found: Answer) -> str:
-    """Judge a peer's gradient penalty; nothing where there is none."""
+    """Judge a peer's gradient penalty, if it has one."""
     penalty = found.get("penalty")
     if penalty is None:
         return ""

@@ -23,7 +23,7 @@ KINDS = ("dcgan", "wgan_gp")
 
 
 def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dict[str, float]]:
-    """Train DCGAN or WGAN-GP, yielding the losses of each step. Learning rates stay as they begin.
+    """Train DCGAN or WGAN-GP, yielding the losses of each step. Learning rates are constant.
 
     The random numbers are those of `gan.training`. Raises ValueError for another kind.
     """
@@ -59,7 +59,7 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[dic
 
 
 def use_torchs_layers(network: nn.Module) -> None:
-    """Put torch's layers in the place of those that Gantry has for speed; the weights stay."""
+    """Replace Gantry's fast layers by torch's own; the weights are kept."""
     for module in network.modules():
         if isinstance(module, (ImageConv2d, WideConv2d)):
             module.__class__ = nn.Conv2d

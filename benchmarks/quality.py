@@ -57,7 +57,7 @@ class Judge:
 
 
 def reach(loop: str, level: float, limit: float, every: float) -> Answer:
-    """Train from the beginning until the distance is at the level, or for so many seconds.
+    """Train from the beginning until the distance falls to the level, or for this many seconds.
 
     `seconds` are those at which a line through the last two scores, in the logarithm, crosses the level.
     """

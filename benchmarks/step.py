@@ -78,7 +78,7 @@ class FlopCounter(TorchDispatchMode):
 
 
 class Training:
-    """A run of one case that stands beyond any warm-up of the critic, its first step done and counted."""
+    """A run of one case past any warm-up of the critic, its first step done and its operations counted."""
 
     def __init__(self, case: Case, loop: str) -> None:
         self.case = case
@@ -92,7 +92,7 @@ class Training:
         next(self._steps)
 
     def run(self, seconds: float) -> Answer:
-        """Train for so long, one step at least."""
+        """Train for this long, at least one step."""
         seen, begin = self.state.step, self._now()
         while (taken := self._now() - begin) < seconds or self.state.step == seen:
             next(self._steps)

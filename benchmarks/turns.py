@@ -22,7 +22,7 @@ Answer = dict[str, Any]
 
 
 class Contender:
-    """A process that measures what it is asked to. Its own output goes to a file, for errors."""
+    """A process that measures on request. Its own output goes to a file, for error messages."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self.name = " ".join(command[:3])

@@ -37,7 +37,7 @@ SAMPLES, SAVED = 50_000, 2_000
 
 
 def measure_whole(quick: bool) -> Iterator[Record]:
-    """All four; a quick run is of few steps, samples and features."""
+    """Measure all four; a quick run has few steps, samples and features."""
     yield from measure_run(100 if quick else 3400)
     yield from measure_side_by_side(*((0.5, 1) if quick else (3.0, 5)))
     yield from measure_sampling(*((1000, 200) if quick else (SAMPLES, SAVED)))
@@ -45,7 +45,7 @@ def measure_whole(quick: bool) -> Iterator[Record]:
 
 
 def measure_run(steps: int) -> Iterator[Record]:
-    """A cell as stage `train` runs it: how much of its time is not the loop's own.
+    """A cell as stage `train` runs it: how much of its time is spent outside the loop.
 
     Times are taken inside one process, around the calls that log, save and draw, so that another load on
     the machine stretches both alike. The rest is reading data and the steps.
@@ -76,7 +76,7 @@ def measure_run(steps: int) -> Iterator[Record]:
 
 
 def measure_side_by_side(seconds: float, rounds: int) -> Iterator[Record]:
-    """What all cores train: a cell on each, or one after the other with all threads."""
+    """Throughput of all cores: one cell on each, or one after the other with all threads."""
     cores = os.cpu_count() or 1
     one, many = f"one cell, {cores} threads", f"{cores} cells, 1 thread each"
     for variant in ("dcgan", "wgan_gp"):
@@ -99,7 +99,7 @@ def measure_side_by_side(seconds: float, rounds: int) -> Iterator[Record]:
 
 
 def measure_sampling(count: int, saved: int) -> Iterator[Record]:
-    """Images drawn by a generator and written, into one array and by save_image."""
+    """Images generated and written, into one array and by save_image."""
     torch.set_num_threads(1)
     state = new_state(Case("mnist_tiny", "dcgan", 28, 64), "fp32")
     generator, method = state.averaged, state.variant
@@ -123,7 +123,7 @@ def measure_sampling(count: int, saved: int) -> Iterator[Record]:
 
 
 def measure_scores(count: int) -> Iterator[Record]:
-    """All scores of so many features, against as many of the reference; training images are 60,000."""
+    """All scores of this many features against as many of the reference, with 60,000 training images."""
     random = np.random.default_rng(0)
     features, real, train_features = (
         random.normal(size=(n, 128)).astype(np.float32) for n in (count, count, 6 * count)
@@ -137,7 +137,7 @@ def measure_scores(count: int) -> Iterator[Record]:
 
 @contextmanager
 def _checkout(steps: int) -> Iterator[Params]:
-    """A folder with converted digits and nothing else, in which a cell has this many steps."""
+    """A folder with nothing but converted digits, in which a cell has this many steps."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="gantry-bench-") as name:
         folder = Path(name)
