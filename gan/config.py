@@ -1,19 +1,15 @@
-"""Owns params.yaml: assembles everyone's models, reads the file, and says all its faults at once.
+"""Owns params.yaml and the files of recipes that it names: reads them, and says all their faults at once.
 
-Loads no torch, so that a wrong key costs a fraction of a second. YAML is read with ruamel (YAML 1.2,
-as DVC reads it: `1e-4` is a number, `no` a string, a repeated key an error).
+Loads no torch, so that a wrong key costs a fraction of a second.
 """
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError, model_validator
+from ruamel.yaml.comments import CommentedMap
 
 from gan.contract import AdamParams, ImageShape, Profile, StrictModel, TrainParams
 from gan.data.convert import Plan
@@ -21,6 +17,7 @@ from gan.data.pixels import CropName
 from gan.data.sources import Layout
 from gan.errors import ConfigError
 from gan.extractors.base import Pictures
+from gan.faults import MISSING, Fault, explain_all, fault_lines, parse_mapping, plain, read_text, unknown
 from gan.variants import Variant
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -97,15 +94,22 @@ class DatasetParams(StrictModel):
 
 
 class Recipe(StrictModel):
-    """One roster entry on one data set. `method` and the steps are all that changes its weights."""
+    """One roster entry on one kind of image. `method` and the steps are all that changes its weights."""
 
     profile: Profile
+    origin: str = ""  # whose recipe it is, or what it is for
     method: Variant
     steps: Annotated[dict[Budget, PositiveInt], Field(min_length=1)]
+    departures: dict[str, str] = {}  # dotted name in `method`: what the paper or the ancestor has there
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method with all defaults, as YAML would write it."""
+        return self.method.model_dump(mode="json", by_alias=True)
 
 
 class Params(StrictModel):
-    """The whole of params.yaml."""
+    """The whole of params.yaml, with the recipes of the files that it names."""
 
     select: SelectParams
     train: TrainParams
@@ -114,70 +118,110 @@ class Params(StrictModel):
     samples: dict[Name, SampleCount]  # of each data set; a block of its own, since DVC tracks whole entries
     trajectory: TrajectoryParams
     datasets: dict[Name, DatasetParams]
-    anchors: dict[str, Any]  # values that recipes share by YAML alias; read nowhere else
-    recipes: dict[Name, dict[Name, Recipe]]
+    recipes: dict[Name, dict[Name, Recipe]]  # of each data set; the file names files that hold them
+
+
+Files = dict[Name, list[str]]  # of each data set, relative to params.yaml
+Entries = dict[Name, Recipe]
+
+
+class RecipeFile(NamedTuple):
+    """What a file of recipes holds: as written, as checked, and a line for each of its faults."""
+
+    raw: CommentedMap
+    entries: Entries
+    faults: list[str]
 
 
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml.
+    """Read and check params.yaml and the files of recipes that it names.
 
     Raises ConfigError with one line per fault: file, line, key, what is wrong, and the nearest valid
     name where there is one.
     """
-    raw = _read_yaml(path)
-    faults = [*_unknown_selections(raw), *_uncounted_datasets(raw)]
+    return parse_params(read_text(path), path)
+
+
+def parse_params(text: str, path: Path) -> Params:
+    """Check what is, or is to be, the text of params.yaml at `path`. Raises ConfigError as `load_params`."""
+    raw = parse_mapping(text, path)
+    values = plain(raw)
+    named, faults = _named_files(raw, values)
+    files: dict[str, RecipeFile] = {}
+    recipes: dict[str, Entries] = {}
+    written: dict[str, dict[str, Any]] = {}
+    for dataset, names in named.items():
+        recipes[dataset], written[dataset] = {}, {}
+        for position, name in enumerate(names):
+            if name not in files and not (path.parent / name).is_file():
+                faults.append((("recipes", dataset, position), f"no such file {name!r}"))
+                continue
+            files[name] = files.get(name) or read_recipes(path.parent / name)
+            if twice := sorted(written[dataset].keys() & files[name].raw.keys()):
+                fault = f"{name} has entries that a file before it has too: {', '.join(twice)}"
+                faults.append((("recipes", dataset, position), fault))
+            recipes[dataset] |= files[name].entries
+            written[dataset] |= files[name].raw
+    faults += [*_unknown_selections(raw, written), *_misnamed(raw, "samples"), *_misnamed(raw, "recipes")]
+    params = None
     try:
-        params = Params.model_validate(_plain(raw))
+        params = Params.model_validate(values | ({"recipes": recipes} if "recipes" in values else {}))
     except ValidationError as error:
-        faults += [_explain(raw, detail) for detail in error.errors()]
-        params = None
-    if faults or params is None:
-        faults = _without_echoes(faults)
-        # An aliased block is checked once per data set; its fault stands in one line of the file.
-        found = {(_line_of(raw, keys), keys[-1], text): keys for keys, text in reversed(faults)}
-        lines = sorted((line, ".".join(map(str, keys)), text) for (line, _, text), keys in found.items())
-        raise ConfigError("\n".join(f"{path}:{line}: {key}: {text}" for line, key, text in lines))
+        faults += explain_all(raw, error, Params)
+    lines = [*fault_lines(path, raw, faults), *(line for file in files.values() for line in file.faults)]
+    if lines or params is None:
+        raise ConfigError("\n".join(lines))
     return params
 
 
-Fault = tuple[tuple[str | int, ...], str]
-MISSING = "this key is missing"
-
-
-def _read_yaml(path: Path) -> CommentedMap:
+def _named_files(raw: CommentedMap, values: Mapping[str, Any]) -> tuple[Files, list[Fault]]:
+    """Names of the files of each data set's recipes, and what is wrong with the block that has them."""
     try:
-        raw = YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; run this in the project's root") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = (error.problem or "not YAML").splitlines()[0]
-        raise ConfigError(f"{path}:{line}: {problem}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(raw, CommentedMap):
-        raise ConfigError(f"{path}:1: expected a mapping of sections, found {type(raw).__name__}")
-    return raw
+        return TypeAdapter(Files).validate_python(values.get("recipes", {}), strict=True), []
+    except ValidationError as error:
+        return {}, list(explain_all(raw["recipes"], error, Files, under=("recipes",)))
 
 
-def _plain(value: Any) -> Any:
-    """Take ruamel's round-trip containers and scalars down to Python's own, merges resolved."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, CommentedSeq):
-        return [_plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
+def read_recipes(path: Path) -> RecipeFile:
+    """Read and check a file of recipes. Raises ConfigError when it is no mapping."""
+    raw = parse_mapping(read_text(path), path)
+    entries: Entries = {}
+    try:
+        entries = TypeAdapter(Entries).validate_python(plain(raw))
+        faults = list(_unknown_departures(entries))
+    except ValidationError as error:
+        faults = list(explain_all(raw, error, Entries))
+    return RecipeFile(raw, entries, fault_lines(path, raw, faults))
 
 
-def _unknown_selections(raw: CommentedMap) -> Iterator[Fault]:
+def _unknown_departures(entries: Entries) -> Iterator[Fault]:
+    """Yield a fault for each departure from a setting that its entry's method doesn't have."""
+    for entry, recipe in entries.items():
+        valid = dotted_names(recipe.settings)
+        for name in recipe.departures:
+            if name not in valid:
+                yield (entry, "departures", name), unknown("setting", name, valid)
+
+
+def dotted_names(settings: Mapping[str, Any]) -> list[str]:
+    """Dotted names of settings and of the groups that they stand in."""
+    names = (accumulate(name.split("."), "{}.{}".format) for name, _ in flatten(settings))
+    return list(dict.fromkeys(chain.from_iterable(names)))
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting under its dotted name; an empty group has none."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _unknown_selections(raw: CommentedMap, recipes: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:
     """Yield a fault for each selected name that no data set, recipe or budget answers to."""
-    select, recipes = raw.get("select"), raw.get("recipes")
-    if not isinstance(select, Mapping) or not isinstance(recipes, Mapping):
+    select = raw.get("select")
+    if not isinstance(select, Mapping) or not recipes:
         return
 
     def names(axis: str) -> list[tuple[int, Any]]:
@@ -186,16 +230,13 @@ def _unknown_selections(raw: CommentedMap) -> Iterator[Fault]:
 
     for position, dataset in names("datasets"):
         if dataset not in recipes:
-            yield ("select", "datasets", position), _unknown("data set", dataset, list(recipes))
+            yield ("select", "datasets", position), unknown("data set", dataset, list(recipes))
             continue
         entries = recipes[dataset]
         for variant_position, variant in names("variants"):
-            if not isinstance(entries, Mapping) or variant not in entries:
-                valid = list(entries) if isinstance(entries, Mapping) else []
-                yield (
-                    ("select", "variants", variant_position),
-                    _unknown("variant", variant, valid),
-                )
+            if variant not in entries:
+                fault = unknown("variant", variant, list(entries))
+                yield ("select", "variants", variant_position), fault
                 continue
             steps = entries[variant].get("steps") if isinstance(entries[variant], Mapping) else None
             for budget_position, budget in names("budgets"):
@@ -210,115 +251,14 @@ def _unknown_selections(raw: CommentedMap) -> Iterator[Fault]:
             yield ("select", axis), "a name stands here twice"
 
 
-def _uncounted_datasets(raw: CommentedMap) -> Iterator[Fault]:
-    """Yield a fault for each data set without a count of samples, and for each count without a data set."""
-    datasets, samples = raw.get("datasets"), raw.get("samples")
-    if not isinstance(datasets, Mapping) or not isinstance(samples, Mapping):
+def _misnamed(raw: CommentedMap, block: str) -> Iterator[Fault]:
+    """Yield a fault for each data set that a block lacks, and for each of its names that is no data set."""
+    datasets, held = raw.get("datasets"), raw.get(block)
+    if not isinstance(datasets, Mapping) or not isinstance(held, Mapping):
         return
     for name in datasets:
-        if name not in samples:
-            yield ("samples", name), MISSING
-    for name in samples:
+        if name not in held:
+            yield (block, name), MISSING
+    for name in held:
         if name not in datasets:
-            yield ("samples", name), _unknown("data set", name, list(datasets))
-
-
-def _without_echoes(faults: list[Fault]) -> list[Fault]:
-    """Leave out the missing key where an unknown one beside it is that very key, misspelt."""
-    misspelt = {
-        (*keys[:-1], text.split("'")[3])
-        for keys, text in faults
-        if "unknown key" in text and "did you mean" in text
-    }
-    return [(keys, text) for keys, text in faults if text != MISSING or keys not in misspelt]
-
-
-def _unknown(what: str, found: object, valid: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(found), valid, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {str(found)!r}; {hint}(valid: {', '.join(sorted(valid))})"
-
-
-def _explain(raw: CommentedMap, detail: ErrorDetails) -> Fault:
-    """Turn one of pydantic's errors into the keys that lead to it and a sentence."""
-    keys = tuple(part for part in _without_tags(raw, detail["loc"]))
-    kind, found = detail["type"], detail["input"]
-    if kind == "extra_forbidden":
-        return keys, _unknown("key", keys[-1], _valid_keys(detail["loc"]))
-    if kind == "missing":
-        return keys, MISSING
-    if kind in ("union_tag_invalid", "literal_error"):
-        expected = detail["ctx"].get("expected_tags") or detail["ctx"]["expected"]
-        valid = [name.strip("' ") for name in expected.replace(" or ", ",").split(",")]
-        found = detail["ctx"].get("tag", found)
-        keys = (*keys, "kind") if kind == "union_tag_invalid" else keys
-        return keys, _unknown("value", found, valid)
-    if kind == "union_tag_not_found":
-        return (*keys, "kind"), MISSING
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return keys, f"{message}, found {found!r}"
-
-
-def _without_tags(raw: Any, location: Sequence[str | int]) -> Iterator[str | int]:
-    """Leave out the union tags that pydantic puts into a location and the file doesn't hold."""
-    for index, part in enumerate(location):
-        inside = isinstance(raw, Mapping) and part in raw
-        inside = inside or (isinstance(raw, list) and isinstance(part, int) and part < len(raw))
-        if inside:
-            raw = raw[part]
-            yield part
-        elif index == len(location) - 1:
-            yield part
-
-
-def _valid_keys(location: Sequence[str | int]) -> list[str]:
-    """Names of the fields that may stand beside the last part of a location."""
-    current: Any = Params
-    for part in location[:-1]:
-        current = _step_into(current, part)
-    if not (isinstance(current, type) and issubclass(current, BaseModel)):
-        return []
-    return [field.alias or name for name, field in current.model_fields.items()]
-
-
-def _step_into(current: Any, part: str | int) -> Any:
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return current.model_fields[str(part)].annotation
-    while get_origin(current) is Annotated:
-        current = get_args(current)[0]
-    if get_origin(current) is dict:
-        return get_args(current)[1]
-    if get_origin(current) is list:
-        return get_args(current)[0]
-    for member in get_args(current):  # a union, whose tag is the part
-        if issubclass(member, BaseModel) and part in get_args(member.model_fields["kind"].annotation):
-            return member
-    return current
-
-
-def _line_of(raw: Any, keys: Sequence[str | int]) -> int:
-    """Line of the deepest of these keys that the file holds, counted from 1."""
-    line = 1
-    for key in keys:
-        if isinstance(raw, CommentedMap):
-            owner = _owner(raw, key)
-            if owner is None:
-                return line
-            line = owner.lc.key(key)[0] + 1
-        elif isinstance(raw, CommentedSeq) and isinstance(key, int) and key < len(raw):
-            line = raw.lc.item(key)[0] + 1
-        else:
-            return line
-        raw = raw[key]
-    return line
-
-
-def _owner(mapping: CommentedMap, key: str | int) -> CommentedMap | None:
-    """Find the mapping that writes a key itself: this one, or one that it merges with `<<`."""
-    if key in (mapping.lc.data or {}):
-        return mapping
-    for merged in mapping.merge:
-        owner = _owner(merged, key)
-        if owner is not None:
-            return owner
-    return None
+            yield (block, name), unknown("data set", name, list(datasets))

@@ -163,30 +163,31 @@ RateDecay = Annotated[LinearDecay | ExponentialDecay, Field(discriminator="kind"
 
 
 class VariantParams(StrictModel):
-    """Parameters of every variant; each variant adds its own. None of these has a default.
+    """Parameters of every variant; each variant adds its own.
 
-    A default in code would be a hyperparameter that `dvc params diff` can't see.
+    Defaults are what papers do unless they say otherwise. Training depends on the resolved method, so that a
+    changed default retrains the entries that don't set the value.
     """
 
     paper: ClassVar[str]
     loss: ClassVar[str]
 
     kind: str
-    z_dim: PositiveInt
-    noise: Noise
+    z_dim: PositiveInt = 100
+    noise: Noise = "normal"
     batch_size: Annotated[int, Field(ge=2)]
     generator_optimizer: OptimizerParams
     critic_optimizer: OptimizerParams
     # fresh: the generator's update draws its own noise, as in the papers. reuse: it takes the fakes of the
     # last critic step, which saves a forward pass. joint: it takes those fakes and the critic from before
     # that step, so that both networks update at once.
-    generator_noise: Literal["fresh", "reuse", "joint"]
+    generator_noise: Literal["fresh", "reuse", "joint"] = "fresh"
     # repeated: all critic steps before a generator step share one batch and one sample of noise.
-    critic_batches: Literal["fresh", "repeated"]
-    schedule: Sequence[SchedulePoint]
-    rate_decay: RateDecay | None
+    critic_batches: Literal["fresh", "repeated"] = "fresh"
+    schedule: Sequence[SchedulePoint] = []
+    rate_decay: RateDecay | None = None
     # record: a run that diverges ends successfully, with its last finite weights.
-    on_divergence: Literal["stop", "record"]
+    on_divergence: Literal["stop", "record"] = "stop"
 
     @abstractmethod
     def build(self, image: ImageShape) -> Gan:

@@ -53,9 +53,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whose bytes are equal for equal values: sorted keys, one newline at the end, no NaN."""
+    """Write JSON whose bytes are equal for equal values."""
+    write_bytes(path, encode_json(value))
+
+
+def encode_json(value: Any) -> bytes:
+    """Encode as JSON with sorted keys, one newline at the end and no NaN."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, f"{text}\n".encode())
+    return f"{text}\n".encode()
 
 
 def read_json(path: Path) -> Any:

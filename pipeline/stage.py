@@ -91,8 +91,8 @@ class Cell:
 
     @property
     def code(self) -> Path:
-        """Digest of the code that this entry trains with, and its method with all defaults."""
-        return CODE / f"train-{self.dataset}-{self.variant}.json"
+        """Digest of the code that this entry trains with, its method with all defaults and its steps."""
+        return CODE / f"train-{self.dataset}-{self.variant}-{self.budget}.json"
 
     @property
     def model(self) -> Path:
@@ -182,9 +182,7 @@ def parse_cell(key: str, params: Params) -> Cell:
 
 def find_recipe(cell: Cell, params: Params) -> Recipe:
     """Look up a cell's recipe. Raises ConfigError naming what there is instead."""
-    entries = params.recipes.get(cell.dataset)
-    if entries is None or cell.dataset not in params.datasets:
-        raise ConfigError(f"no data set {cell.dataset!r}; there are {', '.join(params.recipes)}")
+    entries = params.recipes[find_dataset(cell.dataset, params).name]
     recipe = entries.get(cell.variant)
     if recipe is None:
         raise ConfigError(f"no variant {cell.variant!r} for {cell.dataset}; there are {', '.join(entries)}")

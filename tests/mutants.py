@@ -25,7 +25,7 @@ from pipeline.stage import report_error
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs/mutants.md"
-COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "pyproject.toml")
+COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "recipes", "pyproject.toml")
 
 PENALTIES = ("tests/objectives/test_penalties.py",)
 TRAINING = ("tests/test_training.py",)

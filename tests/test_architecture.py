@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A line may import its own line and the lines above it. A name stands for itself and its submodules.
 LAYERS = [
     ("gan.errors",),
-    ("gan.files", "gan.randomness", "gan.versions"),
+    ("gan.files", "gan.randomness", "gan.versions", "gan.faults"),
     ("gan.contract", "gan.distributed"),
     ("gan.objectives.losses", "gan.objectives.penalties"),
     ("gan.networks", "gan.optimizers", "gan.interpolation"),

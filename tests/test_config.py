@@ -1,4 +1,4 @@
-"""params.yaml: what is accepted, and what each fault says."""
+"""params.yaml and recipes: what is accepted, and what each fault says."""
 
 from pathlib import Path
 
@@ -6,50 +6,91 @@ import pytest
 
 from gan.config import load_params
 from gan.errors import ConfigError
+from tests.parameters import DIGITS, copy_parameters
 
-COMMITTED = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
+RECIPES = (ROOT / DIGITS).read_text(encoding="utf-8")
 
 
-def faults_of(tmp_path, text):
-    path = tmp_path / "params.yaml"
+def faults_of(tmp_path, text=COMMITTED, recipes=RECIPES):
+    """Load these texts in place of the committed ones; return a line for each fault, without the folder."""
+    path = copy_parameters(tmp_path)
     path.write_text(text, encoding="utf-8")
+    (tmp_path / DIGITS).write_text(recipes, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_params(path)
     lines = str(caught.value).splitlines()
-    assert all(line.startswith(f"{path}:") for line in lines)
-    return [line.removeprefix(f"{path}:") for line in lines]
+    assert all(line.startswith(f"{tmp_path}/") for line in lines)
+    return [line.removeprefix(f"{tmp_path}/") for line in lines]
 
 
-def changed(old, new, count=1):
-    assert COMMITTED.count(old) >= 1, f"{old!r} is no longer in params.yaml"
-    return COMMITTED.replace(old, new, count)
+def changed(old, new, count=1, text=COMMITTED):
+    assert text.count(old) >= 1, f"{old!r} is no longer there"
+    return text.replace(old, new, count)
 
 
 def line_of(text, fragment):
     return text[: text.index(fragment)].count("\n") + 1
 
 
-def test_the_committed_file_is_read_and_aliases_give_equal_recipes(tmp_path):
-    params = load_params(Path(__file__).parents[1] / "params.yaml")
-    assert params.recipes["mnist"] == params.recipes["mnist_tiny"]
-    assert params.recipes["mnist_tiny"]["wgan_paper"].method.critic_steps == 5  # merged, then overridden
-    assert params.recipes["mnist_tiny"]["wgan_paper"].method.clip == 0.01  # merged
+def test_the_committed_files_are_read_and_data_sets_that_name_a_file_share_its_entries():
+    recipes = load_params(ROOT / "params.yaml").recipes
+    assert recipes["mnist"] == recipes["fashion_mnist"]
+    assert recipes["mnist"].items() < recipes["mnist_tiny"].items()  # which has those of claims too
+    assert recipes["mnist"]["wgan_paper"].method.critic_steps == 5  # a default
+    assert recipes["mnist"]["wgan"].method.critic_steps == 2
 
 
 def test_a_misspelt_key_is_one_line_with_key_place_and_nearest_name(tmp_path):
-    text = changed("critic_steps: 2           # paper: 5\n        warmup", "critc_steps: 2\n        warmup")
-    (line,) = faults_of(tmp_path, text)
-    assert line.startswith(f"{line_of(text, 'critc_steps')}: recipes.mnist_tiny.wgan.method.critc_steps:")
+    text = changed("    critic_steps: 2", "    critc_steps: 2", text=RECIPES)
+    (line,) = faults_of(tmp_path, recipes=text)
+    assert line.startswith(f"{DIGITS}:{line_of(text, 'critc_steps')}: wgan.method.critc_steps:")
     assert "did you mean 'critic_steps'?" in line
 
 
 def test_a_wrong_type_names_what_was_found(tmp_path):
-    text = changed("batch_size: 64            # paper: 128", "batch_size: '64'")
-    (line,) = faults_of(tmp_path, text)
-    assert line.startswith(
-        f"{line_of(text, 'batch_size: ' + chr(39))}: recipes.mnist_tiny.dcgan.method.batch_size:"
-    )
+    text = changed("batch_size: 64", "batch_size: '64'", text=RECIPES)
+    (line,) = faults_of(tmp_path, recipes=text)
+    assert line.startswith(f"{DIGITS}:{line_of(text, 'batch_size: ' + chr(39))}: gan.method.batch_size:")
     assert "integer" in line and "'64'" in line
+
+
+def test_a_departure_from_a_setting_that_is_none_is_named(tmp_path):
+    text = changed('departures: {networks: "', 'departures: {netwroks: "', text=RECIPES)
+    (line,) = faults_of(tmp_path, recipes=text)
+    assert line.startswith(f"{DIGITS}:{line_of(text, 'netwroks')}: gan.departures.netwroks: unknown setting")
+    assert "did you mean 'networks'?" in line
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ("[recipes/digitz.yaml]", "recipes.mnist.0: no such file 'recipes/digitz.yaml'"),
+        ("[recipes]", "recipes.mnist.0: no such file 'recipes'"),
+        ("recipes/digits.yaml", "recipes.mnist: input should be a valid list"),
+        (
+            "[recipes/digits.yaml, recipes/plane.yaml]",
+            "recipes.mnist.1: recipes/plane.yaml has entries that a file before it has too: "
+            "coulomb, gan, wgan_gp",
+        ),
+    ],
+)
+def test_files_of_recipes_that_do_not_fit_are_named_where_params_name_them(tmp_path, files, expected):
+    text = changed("  mnist: [recipes/digits.yaml]", f"  mnist: {files}")
+    (line,) = faults_of(tmp_path, text)
+    assert line.startswith(f"params.yaml:{line_of(text, f'  mnist: {files}')}: {expected}")
+
+
+def test_a_file_of_recipes_that_is_no_yaml_is_one_line(tmp_path):
+    (line,) = faults_of(tmp_path, recipes="gan: [")
+    assert line.startswith(f"{DIGITS}:")
+
+
+def test_recipes_written_into_params_are_refused(tmp_path):
+    text = changed("  mnist: [recipes/digits.yaml]", "  mnist: {gan: {profile: tuned}}")
+    (line,) = faults_of(tmp_path, text)
+    assert "recipes.mnist: input should be a valid list" in line
 
 
 def test_an_unknown_variant_lists_the_valid_ones(tmp_path):
@@ -57,16 +98,18 @@ def test_an_unknown_variant_lists_the_valid_ones(tmp_path):
     assert "select.variants.0" in line and "did you mean 'dcgan'?" in line and "wgan_paper" in line
 
 
-def test_all_faults_are_said_at_once_in_the_order_of_the_file(tmp_path):
-    text = changed("variants: [wgan_gp_resnet,", "variants: [dcgn,").replace("clip: 0.01", "clip: -0.01", 1)
-    text = text.replace("precision: fp32", "precision: fp16").replace("kind: wgan_gp", "kind: wgan-gp", 1)
-    lines = faults_of(tmp_path, text)
-    numbers = [int(line.split(":")[0]) for line in lines]
-    assert numbers == sorted(numbers)
-    said = "\n".join(lines)
-    for fragment in ("select.variants.0", "train.precision", "wgan.method.clip", "wgan_gp.method.kind"):
-        assert fragment in said
-    assert len(lines) == 4
+def test_all_faults_are_said_at_once_in_the_order_of_the_files(tmp_path):
+    text = changed("variants: [wgan_gp_resnet,", "variants: [dcgn,").replace(
+        "precision: fp32", "precision: fp16"
+    )
+    recipes = RECIPES.replace("critic_steps: 2", "critic_steps: -2", 1)
+    recipes = recipes.replace("    kind: wgan_gp\n", "    kind: wgan-gp\n", 1)
+    lines = faults_of(tmp_path, text, recipes)
+    places = [(line.split(":")[0], int(line.split(":")[1])) for line in lines]
+    assert places == sorted(places)
+    keys = ("select.variants.0", "train.precision", "wgan.method.critic_steps", "wgan_gp.method.kind")
+    for line, key in zip(lines, keys, strict=True):
+        assert key in line
 
 
 @pytest.mark.parametrize(
@@ -79,11 +122,6 @@ def test_all_faults_are_said_at_once_in_the_order_of_the_file(tmp_path):
         ("seeds: [0]", "seeds: []", "at least 1 item"),
         ("seeds: [0]", "seeds: [-1]", "greater than or equal to 0"),
         ("num_threads: 1 ", "num_threads: true ", "valid integer"),
-        ("clip: 0.01", "clip: .nan", "finite number"),
-        ("clip: 0.01", "clip: .inf", "finite number"),
-        ("lr: 4.0e-3, betas", "lr: 0, betas", "greater than 0"),
-        ("from: 0.3,", "from: 1.5,", "less than 1"),
-        ("critic_norm: layer ", "critic_norm: batch ", "unknown value 'batch'"),  # under a penalty
         ("mnist_tiny: 1000", "mnist_tiny: 100", "greater than or equal to 129"),
         ("previews: 10 ", "# previews: ", "this key is missing"),
         ("study: default ", "study: ../elsewhere ", "pattern"),
@@ -92,6 +130,26 @@ def test_all_faults_are_said_at_once_in_the_order_of_the_file(tmp_path):
 def test_each_kind_of_fault_is_one_line(tmp_path, old, new, expected):
     (line,) = faults_of(tmp_path, changed(old, new))
     assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("margin: 10.0", "margin: .nan", "finite number"),
+        ("margin: 10.0", "margin: .inf", "finite number"),
+        ("lr: 4.0e-3, betas", "lr: 0, betas", "greater than 0"),
+        ("from: 0.3,", "from: 1.5,", "less than 1"),
+        ("critic_norm: layer", "critic_norm: batch", "unknown value 'batch'"),  # under a penalty
+        ("{smoke: 20, quick: 3400", "{smoke: 20, quik: 3400", "did you mean 'quick'?"),
+        ("profile: tuned", "profile: tunde", "did you mean 'tuned'?"),
+        ("  profile: tuned\n", "  # nothing\n", "this key is missing"),
+    ],
+)
+def test_each_kind_of_fault_in_a_recipe_is_one_line(tmp_path, old, new, expected):
+    lines = faults_of(tmp_path, recipes=changed(old, new, text=RECIPES))
+    assert expected in lines[-1]
+    assert lines[-1].startswith(f"{DIGITS}:")
+    assert len(lines) == 1 or "has no budget 'quick'" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +168,9 @@ def test_what_is_no_mapping_of_sections_is_one_line(tmp_path, text, expected):
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(changed("lr: 5.0e-4, betas", "lr: 5e-4, betas", 2), encoding="utf-8")
+    path = copy_parameters(tmp_path)
+    text = changed("lr: 5.0e-4, betas", "lr: 5e-4, betas", 2, text=RECIPES)
+    (tmp_path / DIGITS).write_text(text, encoding="utf-8")
     assert load_params(path).recipes["mnist_tiny"]["gan"].method.generator_optimizer.lr == 5e-4
 
 

@@ -5,12 +5,11 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import AfterValidator, Field, PositiveInt
 
 from gan.contract import StrictModel
 from gan.errors import ConfigError
+from gan.faults import read_checked
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PLAIN = ("dl.yf.io",)  # LSUN's host has no TLS; nobody who sits between can forge a SHA-256
@@ -64,16 +63,8 @@ class DatasetEntry(StrictModel):
 
 def read_manifest(path: Path) -> dict[str, DatasetEntry]:
     """Read data/manifest.yaml. Raises ConfigError with one line per fault."""
-    try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return TypeAdapter(dict[Name, DatasetEntry]).validate_python(raw)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; run this in the project's root") from error
-    except ValidationError as error:
-        faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise ConfigError("\n".join(faults)) from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    manifest: dict[str, DatasetEntry] = read_checked(path, dict[Name, DatasetEntry])
+    return manifest
 
 
 def find_entry(manifest: dict[str, DatasetEntry], dataset: str, path: Path) -> DatasetEntry:

@@ -52,11 +52,10 @@ class PerceptronParams(NetworksParams):
 
     kind: Literal["mlp"]
     hidden: PositiveInt
-    # Older cards don't have these two.
     depth: Depth = 1  # hidden layers
     critic_gain: PositiveFloat | None = None  # multiplies the critic's inputs; none: pixels in [0, 1]
-    activation: Literal["relu", "leaky_relu"]
-    critic_dropout: Fraction
+    activation: Literal["relu", "leaky_relu"] = "relu"
+    critic_dropout: Fraction = 0.0
 
     def _summary(self) -> str:
         return (
@@ -73,23 +72,23 @@ class GeneratorParams(StrictModel):
     """Shape of the convolutional generator; its width is that of the layer nearest to the image."""
 
     width: PositiveInt
-    kernel: Literal[4, 5]
-    hidden: PositiveInt | None  # a dense layer before the projection
-    stem: Literal["dense", "convolution"]  # from noise to the smallest map
-    stem_norm: Literal["none", "channel", "feature"]  # batch normalisation of the stem (paper: channel)
-    norm: bool  # batch normalisation after the other layers
-    biases: bool  # also where a norm follows
-    output: Literal["tanh", "sigmoid"]  # sigmoid: stretched from [0, 1] to [-1, 1]
+    kernel: Literal[4, 5] = 4
+    hidden: PositiveInt | None = None  # a dense layer before the projection
+    stem: Literal["dense", "convolution"] = "dense"  # from noise to the smallest map
+    stem_norm: Literal["none", "channel", "feature"] = "channel"  # batch normalisation of the stem
+    norm: bool = True  # batch normalisation after the other layers
+    biases: bool = False  # also where a norm follows
+    output: Literal["tanh", "sigmoid"] = "tanh"  # sigmoid: stretched from [0, 1] to [-1, 1]
 
 
 class CriticParams(StrictModel):
     """Shape of the convolutional critic; its width is that of the layer nearest to the image."""
 
     width: PositiveInt
-    kernel: Literal[4, 5]
-    hidden: PositiveInt | None  # a dense layer before the score
-    first_norm: bool  # a norm after the first layer too (paper: no)
-    biases: bool  # also where a norm follows
+    kernel: Literal[4, 5] = 4
+    hidden: PositiveInt | None = None  # a dense layer before the score
+    first_norm: bool = False  # a norm after the first layer too
+    biases: bool = False  # also where a norm follows
 
 
 class ConvolutionalParams(NetworksParams):
@@ -98,7 +97,7 @@ class ConvolutionalParams(NetworksParams):
     kind: Literal["dcgan"]
     generator: GeneratorParams
     critic: CriticParams
-    initialisation: Initialisation
+    initialisation: Initialisation = "normal"
 
     def _summary(self) -> str:
         return f"DCGAN, widths {self.generator.width} / {self.critic.width}"
@@ -115,7 +114,7 @@ class ResidualParams(NetworksParams):
     kind: Literal["resnet"]
     generator_width: PositiveInt
     critic_width: PositiveInt
-    initialisation: Initialisation
+    initialisation: Initialisation = "he"
 
     def _summary(self) -> str:
         return f"ResNet, widths {self.generator_width} / {self.critic_width}"
@@ -132,7 +131,7 @@ class StackedParams(NetworksParams):
     kind: Literal["lsgan"]
     generator_width: PositiveInt
     critic: CriticParams
-    initialisation: Initialisation
+    initialisation: Initialisation = "normal"
 
     def _summary(self) -> str:
         return f"LSGAN, widths {self.generator_width} / {self.critic.width}"
@@ -148,7 +147,7 @@ class AutoencoderParams(StrictModel):
 
     width: PositiveInt  # of the layer nearest to the image; it doubles with each halving of the side
     stages: Depth  # halvings
-    code: PositiveInt | None  # size of a dense code; none: the last map is the code
+    code: PositiveInt | None = None  # size of a dense code; none: the last map is the code
 
 
 class EnergyParams(NetworksParams):
@@ -157,7 +156,7 @@ class EnergyParams(NetworksParams):
     kind: Literal["ebgan"]
     generator: GeneratorParams
     critic: AutoencoderParams
-    initialisation: Initialisation
+    initialisation: Initialisation = "normal"
 
     def _summary(self) -> str:
         code = self.critic.code or "spatial"
@@ -176,10 +175,10 @@ class EquilibriumParams(NetworksParams):
     width: PositiveInt
     code: PositiveInt
     stages: Depth  # halvings
-    convolutions: Depth  # that keep the size, at each of the encoder's sizes
-    last_convolutions: Depth  # the same at the smallest size
-    output_bias: float  # initial value of every pixel: the images' mean, or 0 as in the paper
-    initialisation: Initialisation
+    convolutions: Depth = 2  # that keep the size, at each of the encoder's sizes
+    last_convolutions: Depth = 3  # the same at the smallest size
+    output_bias: float = 0.0  # initial value of every pixel: the images' mean, or 0 as in the paper
+    initialisation: Initialisation = "glorot"
 
     def _summary(self) -> str:
         return f"decoder / autoencoder, width {self.width}, code {self.code}"

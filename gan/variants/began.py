@@ -61,12 +61,12 @@ class BEGANParams(VariantParams):
 
     kind: Literal["began"]
     networks: EquilibriumParams
-    exponent: Literal[1, 2]
-    gamma: Annotated[float, Field(ge=0.0, le=1.0)]
-    k_rate: PositiveFloat  # lambda_k
-    balance_from: Literal["generator_step", "critic_step"]
-    stall: Stall | None
-    schedule: Sequence[Balance]
+    exponent: Literal[1, 2] = 1
+    gamma: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    k_rate: PositiveFloat = 0.001  # lambda_k
+    balance_from: Literal["generator_step", "critic_step"] = "generator_step"
+    stall: Stall | None = None
+    schedule: Sequence[Balance] = []
 
     def build(self, image: ImageShape) -> Gan:
         """Build generator, autoencoder and objective."""

@@ -37,11 +37,11 @@ class CoulombParams(VariantParams):
 
     kind: Literal["coulomb"]
     networks: ScoreNetworks
-    critic_norm: CriticNorm
-    dimension: PositiveFloat
-    epsilon: PositiveFloat
-    exclude_self: bool
-    target_scale: PositiveFloat
+    critic_norm: CriticNorm = "batch"
+    dimension: PositiveFloat = 3.0
+    epsilon: PositiveFloat = 1.0
+    exclude_self: bool = False
+    target_scale: PositiveFloat = 1.0
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the objective."""

@@ -26,11 +26,11 @@ class DRAGANParams(VariantParams):
 
     kind: Literal["dragan"]
     networks: ScoreNetworks
-    critic_norm: Literal["none", "layer"]
-    penalty_weight: PositiveFloat
-    perturbation: Literal["two_sided", "per_image", "notebook", "gaussian"]
-    perturbation_scale: PositiveFloat  # of the batch's standard deviation; for gaussian: in pixel units
-    penalised_norm: Literal["sample", "column"]
+    critic_norm: Literal["none", "layer"] = "none"
+    penalty_weight: PositiveFloat = 10.0
+    perturbation: Literal["two_sided", "per_image", "notebook", "gaussian"] = "two_sided"
+    perturbation_scale: PositiveFloat = 0.5  # of the batch's standard deviation; for gaussian: in pixel units
+    penalised_norm: Literal["sample", "column"] = "sample"
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the penalised objective."""

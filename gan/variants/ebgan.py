@@ -33,11 +33,11 @@ class EBGANParams(VariantParams):
 
     kind: Literal["ebgan"]
     networks: EnergyParams
-    critic_norm: Literal["none", "batch"]
-    energy: Literal["norm", "mean_square", "sum_square"]
+    critic_norm: Literal["none", "batch"] = "batch"
+    energy: Literal["norm", "mean_square", "sum_square"] = "norm"
     margin: PositiveFloat
-    hinge: Literal["sample", "batch"]
-    pull_away_weight: NonNegativeFloat
+    hinge: Literal["sample", "batch"] = "sample"
+    pull_away_weight: NonNegativeFloat = 0.0
 
     def build(self, image: ImageShape) -> Gan:
         """Build generator, autoencoder and objective."""

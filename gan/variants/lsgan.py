@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Targets(StrictModel):
     """Targets of scores: the critic's for fakes (a) and reals (b), and the generator's (c)."""
 
-    a: float
-    b: float
-    c: float
+    a: float = 0.0
+    b: float = 1.0
+    c: float = 1.0
 
 
 class LSGANParams(VariantParams):
@@ -35,8 +35,8 @@ class LSGANParams(VariantParams):
 
     kind: Literal["lsgan"]
     networks: ScoreNetworks
-    critic_norm: CriticNorm
-    targets: Targets
+    critic_norm: CriticNorm = "batch"
+    targets: Targets = Targets()
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the objective."""

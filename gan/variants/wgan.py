@@ -34,10 +34,10 @@ class WGANParams(VariantParams):
 
     kind: Literal["wgan"]
     networks: ScoreNetworks
-    critic_norm: CriticNorm
-    critic_steps: PositiveInt
-    warmup: Literal["none", "author"]
-    clip: PositiveFloat
+    critic_norm: CriticNorm = "batch"
+    critic_steps: PositiveInt = 5
+    warmup: Literal["none", "author"] = "none"
+    clip: PositiveFloat = 0.01
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the objective with its clipping."""

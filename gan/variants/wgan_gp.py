@@ -26,9 +26,9 @@ class WGANGPParams(VariantParams):
 
     kind: Literal["wgan_gp"]
     networks: ScoreNetworks
-    critic_norm: Literal["none", "layer"]
-    critic_steps: PositiveInt
-    penalty_weight: PositiveFloat
+    critic_norm: Literal["none", "layer"] = "layer"
+    critic_steps: PositiveInt = 5
+    penalty_weight: PositiveFloat = 10.0
 
     def build(self, image: ImageShape) -> Gan:
         """Build the pair and the penalised objective."""

@@ -58,8 +58,8 @@ class WGANPenaltyParams(VariantParams):
 
     kind: Literal["wgan_penalty"]
     networks: ScoreNetworks
-    critic_norm: CriticNorm
-    critic_steps: PositiveInt
+    critic_norm: CriticNorm = "layer"
+    critic_steps: PositiveInt = 5
     constraint: Literal[
         "unit_norm",
         "weight_decay",
@@ -69,7 +69,7 @@ class WGANPenaltyParams(VariantParams):
         "endpoints",
         "merged_gradient",
     ]
-    penalty_weight: PositiveFloat
+    penalty_weight: PositiveFloat = 10.0
 
     @property
     def loss(self) -> str:  # type: ignore[override]  # differs by constraint

@@ -13,7 +13,7 @@ from gan.files import write_bytes
 from pipeline.claims.claim import Claim, minutes_of
 from pipeline.schedule import repro
 from pipeline.stage import PARAMS, Cell, read_params
-from pipeline.study.selection import replace_selection
+from pipeline.study.params_file import replace_selection
 
 
 def run_lacking(claims: Sequence[Claim], params: Params, budget: float) -> list[Cell]:

@@ -105,6 +105,7 @@ def compare(records: Sequence[str], raw: bool, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("entry", required=False)
 @click.option("--dataset", help="Data set whose recipes are listed; default: the first of the selection.")
 @click.option(
     "--image",
@@ -114,23 +115,26 @@ def compare(records: Sequence[str], raw: bool, as_json: bool) -> None:
 )
 @click.option("--all", "all_", is_flag=True, help="List the _paper, _seed, _as_coded and claim entries too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def variants(dataset: str | None, image: str | None, all_: bool, as_json: bool) -> None:
-    """List the roster: papers, losses, networks, sizes.
+def variants(entry: str | None, dataset: str | None, image: str | None, all_: bool, as_json: bool) -> None:
+    """List the roster: papers, losses, networks, sizes; of one ENTRY every setting.
 
     Sizes are numbers of trained parameters; critic steps are updates of the critic for one of the
     generator; quick and full are budgets, in updates of the generator.
     """
-    from pipeline.cli.roster import choose_dataset, describe_roster, parse_image, roster_lines
+    from pipeline.cli.roster import choose_dataset, describe_roster, parse_image, print_entry, roster_lines
 
     params = read_params()
     shape = parse_image(image) if image is not None else None
-    name = choose_dataset(params, dataset, shape)
-    rows = describe_roster(params, name, shape, extra=all_)
+    name = choose_dataset(params, dataset, shape, entry)
+    rows = describe_roster(params, name, shape, extra=all_, entry=entry)
     if as_json:
-        print_json(rows)
+        print_json(rows if entry is None else rows[0])
         return
-    for line in roster_lines(rows, min(shutil.get_terminal_size().columns, 120)):
-        click.echo(line)
+    if entry is not None:
+        print_entry(rows[0], params.recipes[name][entry])
+    else:
+        for line in roster_lines(rows, min(shutil.get_terminal_size().columns, 120)):
+            click.echo(line)
     made = "x".join(map(str, shape or params.datasets[name].shape))
     click.echo(
         f"{count_of(len(rows), 'entry', 'entries')} of {name}, networks for images of {made}", err=True

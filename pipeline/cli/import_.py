@@ -18,7 +18,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from gan.config import LEAST_SAMPLES, load_params
+from gan.config import LEAST_SAMPLES, load_params, parse_params
 from gan.contract import ImageShape
 from gan.data.archive import open_zip
 from gan.data.convert import CHUNK, Plan, Splits, convert
@@ -28,8 +28,10 @@ from gan.data.manifest import read_manifest
 from gan.data.pixels import CropName
 from gan.data.sources import IMPORT_LIMITS, SUFFIXES, Layout
 from gan.errors import ConfigError, DataError
+from gan.faults import parse_mapping, read_text
 from gan.files import sha256_of, write_bytes
 from pipeline.stage import OWN
+from pipeline.study.params_file import append_line
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # where zip begins: the date of every member, for equal bytes
 
@@ -68,15 +70,15 @@ def import_data(
     with _kept_on_success(folder):
         brought.bring(folder)
         plan = _plan(brought.layout, folder, size, grey, crop)
-        text = params.read_text(encoding="utf-8")
-        recipe = find_recipes(text, plan.image)
+        recipes = find_recipes(params, plan.image)
         with convert(folder, plan) as found:  # the first pictures show what would fail after hours
             _check_first(found.records)
             count = max(end for _, end in found.splits.values())
             samples = _samples(found.splits)
+        text = params.read_text(encoding="utf-8")
         text = append_line(text, "datasets", _dataset_line(name, plan))
         text = append_line(text, "samples", f"  {name}: {samples}")
-        text = append_line(text, "recipes", f"  {name}: *{recipe}")
+        text = append_line(text, "recipes", f"  {name}: [{', '.join(recipes)}]")
         entry = _entry(name, folder, count, licence, source)
         _write_checked(params, text, manifest, entry)
     return plan
@@ -199,33 +201,21 @@ def _check_first(records: Iterator[Record | None]) -> None:
         pass
 
 
-def find_recipes(text: str, image: ImageShape) -> str:
-    """Find the anchor of the recipes for a kind of image, such as `grey28`. Raises ConfigError without."""
-    kinds = re.findall(r"^  \w+: &((?:grey|colour)\d+)\b", text, re.MULTILINE)
-    kind = f"{'grey' if image.channels == 1 else 'colour'}{image.height}"
-    if kind not in kinds or image.height != image.width:
+def find_recipes(params: Path, image: ImageShape) -> list[str]:
+    """Find the files of recipes for images of a shape: the fewest that a data set of this shape names.
+
+    Raises ConfigError where no data set has this shape.
+    """
+    shapes = {name: dataset.shape for name, dataset in load_params(params).datasets.items()}
+    named = parse_mapping(read_text(params), params)["recipes"]
+    files = [list(named[name]) for name, shape in shapes.items() if shape == image and named[name]]
+    if not files:
+        known = dict.fromkeys("x".join(map(str, shape)) for shape in shapes.values())
         raise ConfigError(
-            f"params.yaml has no recipes for {'x'.join(map(str, image))} images, a block with the anchor "
-            f"&{kind}; it has {', '.join(kinds)}: choose --size and --grey to fit, or write the block"
+            f"params.yaml has no recipes for {'x'.join(map(str, image))} images; it has some for "
+            f"{', '.join(known)}: choose --size and --grey to fit"
         )
-    return kind
-
-
-def append_line(text: str, block: str, line: str) -> str:
-    """Add a line at the end of a top-level block; every other line stays as it is."""
-    lines = text.splitlines(keepends=True)
-    begin = next((index for index, found in enumerate(lines) if found.startswith(f"{block}:")), None)
-    if begin is None:
-        raise ConfigError(f"params.yaml: no line begins with '{block}:'; write that block first")
-    end = begin + 1
-    for index in range(begin + 1, len(lines)):
-        if re.match(r"[^\s#]", lines[index]):
-            break
-        if lines[index].startswith(" ") and lines[index].strip():
-            end = index + 1
-    if not lines[end - 1].endswith("\n"):
-        lines[end - 1] += "\n"
-    return "".join([*lines[:end], f"{line}\n", *lines[end:]])
+    return min(files, key=len)
 
 
 def _dataset_line(name: str, plan: Plan) -> str:
@@ -263,13 +253,13 @@ def _quoted(text: str) -> str:
 def _write_checked(params: Path, text: str, manifest: Path, entry: str) -> None:
     """Write both files, after reading what they would hold."""
     whole = manifest.read_text(encoding="utf-8").rstrip("\n") + "\n" + entry
+    parse_params(text, params)
     with tempfile.TemporaryDirectory() as folder:
-        for path, content, read in ((params, text, load_params), (manifest, whole, read_manifest)):
-            candidate = Path(folder) / path.name
-            candidate.write_text(content, encoding="utf-8")
-            try:
-                read(candidate)
-            except ConfigError as error:
-                raise ConfigError(str(error).replace(str(candidate), str(path))) from error
+        candidate = Path(folder) / manifest.name
+        candidate.write_text(whole, encoding="utf-8")
+        try:
+            read_manifest(candidate)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(candidate), str(manifest))) from error
     write_bytes(manifest, whole.encode())
     write_bytes(params, text.encode())

@@ -5,10 +5,16 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gan.config import Params, Recipe
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gan.config import Params, Recipe, flatten
 from gan.contract import ImageShape
 from gan.errors import ConfigError
+from gan.faults import unknown
 from pipeline.stage import find_dataset
+from pipeline.study.settings import list_settings
 
 # Entries beside the roster's: the paper's numbers, an ancestor's, and experiments as they were coded.
 EXTRA = ("_paper", "_seed", "_as_coded")
@@ -27,39 +33,43 @@ def parse_image(text: str) -> ImageShape:
     return shape
 
 
-def choose_dataset(params: Params, dataset: str | None, image: ImageShape | None) -> str:
+def choose_dataset(
+    params: Params, dataset: str | None, image: ImageShape | None, entry: str | None = None
+) -> str:
     """Return the data set whose recipes are listed: the named one, one of this shape, or the selected one.
 
-    Raises ConfigError for a name that isn't configured, or has no recipes.
+    Without a name it is the first of these, and of all others, that has the entry asked for. Raises
+    ConfigError for a name that isn't configured.
     """
-    if dataset is None and image is not None:
-        fitting = [name for name in params.recipes if _has_shape(params, name, image)]
-        dataset = fitting[0] if fitting else None
-    name = find_dataset(dataset or params.select.datasets[0], params).name
-    if name not in params.recipes:
-        raise ConfigError(f"{name} has no recipes; data sets with recipes are {', '.join(params.recipes)}")
-    return name
-
-
-def _has_shape(params: Params, dataset: str, image: ImageShape) -> bool:
-    return dataset in params.datasets and params.datasets[dataset].shape == image
+    if dataset is not None:
+        return find_dataset(dataset, params).name
+    fitting = [name for name, data in params.datasets.items() if data.shape == image]
+    names = [*fitting, *params.select.datasets, *params.datasets]
+    return next((name for name in names if entry is None or entry in params.recipes[name]), names[0])
 
 
 def describe_roster(
-    params: Params, dataset: str, image: ImageShape | None = None, *, extra: bool = False
+    params: Params,
+    dataset: str,
+    image: ImageShape | None = None,
+    *,
+    extra: bool = False,
+    entry: str | None = None,
 ) -> list[dict[str, Any]]:
     """Describe each entry of a data set, its networks sized for `image` (default: the data set's images).
 
-    `extra` adds the entries that are named by a suffix of EXTRA, and those of single claims. Nothing is
-    allocated: networks are built on torch's meta device. Raises ConfigError naming the entry whose networks
-    can't make the shape.
+    `extra` adds the entries that are named by a suffix of EXTRA, and those of single claims; `entry` leaves
+    that one alone. Nothing is allocated: networks are built on torch's meta device. Raises ConfigError for
+    an entry that isn't there, and naming the one whose networks can't make the shape.
     """
-    shape = image or params.datasets[dataset].shape
-    entries = params.recipes[dataset].items()
+    entries = params.recipes[dataset]
+    if entry is not None and entry not in entries:
+        raise ConfigError(f"{dataset}: {unknown('entry', entry, list(entries))}")
     return [
-        _describe(name, recipe, shape)
-        for name, recipe in entries
-        if extra or not (name.endswith(EXTRA) or recipe.profile == "claim")
+        _describe(name, recipe, image or params.datasets[dataset].shape)
+        for name, recipe in entries.items()
+        if name == entry
+        or (entry is None and (extra or not (name.endswith(EXTRA) or recipe.profile == "claim")))
     ]
 
 
@@ -83,6 +93,9 @@ def _describe(name: str, recipe: Recipe, shape: ImageShape) -> dict[str, Any]:
         "critic_steps": getattr(method, "critic_steps", 1),
         "batch_size": method.batch_size,
         "steps": dict(recipe.steps),
+        "method": recipe.settings,
+        "origin": recipe.origin,
+        "departures": recipe.departures,
     }
 
 
@@ -112,3 +125,28 @@ def roster_lines(rows: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
                 yield from textwrap.wrap(
                     text, width, initial_indent=INDENT, subsequent_indent=INDENT, break_long_words=False
                 )
+
+
+def print_entry(described: dict[str, Any], recipe: Recipe) -> None:
+    """Print what an entry is, then each of its settings: its value, its departure or that it is a default."""
+    console = Console(highlight=False)
+    steps = ", ".join(f"{budget} {count:,}" for budget, count in recipe.steps.items())
+    sizes = f"{described['generator_parameters']:,} and {described['critic_parameters']:,} parameters"
+    for line in (
+        f"{described['name']}, profile {recipe.profile}: {described['loss']}",
+        described["paper"],
+        recipe.origin,
+        f"{described['networks']}: {sizes}",
+        f"steps: {steps}",
+    ):
+        if line:
+            console.print(Text(line))
+    written = dict(flatten(recipe.method.model_dump(mode="json", by_alias=True, exclude_unset=True)))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("note", overflow="fold")
+    for name, value, departure in list_settings(recipe.method, recipe.departures):
+        default = "" if name in written else "default"
+        table.add_row(Text(name), Text(value), Text(departure or default, style="" if departure else "dim"))
+    console.print(table)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
+from gan.config import Params, Recipe
 from gan.files import read_json
 from pipeline.drawing.numbers import short_number
 from pipeline.drawing.pictures import (
@@ -33,19 +33,11 @@ from pipeline.report.quality_charts import draw_courses
 from pipeline.report.results import GRID, PicturedRun, Results
 from pipeline.report.sentences import CourseLine, SeedLine, course_lines
 from pipeline.scores.history import read_history
-from pipeline.stage import PARAMS
-from pipeline.study.departures import read_departures
+from pipeline.stage import find_recipe
+from pipeline.study.settings import Setting, list_settings
 
 TRACKED = 4  # noise vectors followed along a run
 ANIMATED_SIDE = 200  # pixels of an animation, which holds as many images a side as fit; browsers enlarge it
-
-
-class Setting(NamedTuple):
-    """One value of a recipe, and where params.yaml says that it departs from the paper."""
-
-    name: str
-    value: str
-    departure: str
 
 
 @dataclass(frozen=True)
@@ -69,24 +61,26 @@ class VariantPage:
     meanings: list[tuple[str, str]]  # title of a chart and what it shows
     metrics: list[MetricLine]
     seeds: list[SeedLine]  # one line where there are several seeds
-    origin: str  # what params.yaml says of the entry as a whole
+    origin: str  # what the recipe says of the entry as a whole
     settings: list[Setting]
     published: list[Publication]  # those that have a score for this kind
 
 
-def render_variants(results: list[Results]) -> Iterator[tuple[str, str]]:
+def render_variants(results: list[Results], params: Params) -> Iterator[tuple[str, str]]:
     """Yield file name and content of each variant's page. Raises DataError for what it can't read."""
     template = page_template(Path(__file__).parent, "variant.html.j2")
     sources = read_published()
     for section in results:
         runs = section.runs
         for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
-            page = _variant_page(section, run, sources)
+            page = _variant_page(section, run, find_recipe(run.cell, params), sources)
             names = {"page": page, "run": run, "section": section, "before": before, "after": after}
             yield run.page, template.render(names, Markup=Markup)
 
 
-def _variant_page(section: Results, run: PicturedRun, sources: list[Publication]) -> VariantPage:
+def _variant_page(
+    section: Results, run: PicturedRun, recipe: Recipe, sources: list[Publication]
+) -> VariantPage:
     cell, method = run.cell, run.card.method
     previews = sorted((cell.model / "previews").glob("*.png"))
     pictures = [read_grid(path, run.card.shape) for path in previews]
@@ -103,8 +97,6 @@ def _variant_page(section: Results, run: PicturedRun, sources: list[Publication]
     nearest = read_samples(cell.samples / "nearest.npy")
     pairs = np.concatenate([read_samples(cell.samples / "averaged.npy", len(nearest)), nearest])
     distances = read_json(cell.samples / "nearest.json")["distances"]
-    said = read_departures(PARAMS, cell.dataset, cell.variant)
-    values = dict(_flat(method.model_dump(mode="json", by_alias=True)))
     return VariantPage(
         run=run,
         samples=data_uri(enlarge(lay_out(samples, columns=8))),
@@ -123,51 +115,13 @@ def _variant_page(section: Results, run: PicturedRun, sources: list[Publication]
         meanings=_meanings(charts),
         metrics=metric_lines(section.board, run.row),
         seeds=[line for line in section.seeds if line.name == run.name],
-        origin=said.pop("", ""),
-        settings=list(_settings(values, said)),
+        origin=recipe.origin,
+        settings=list(list_settings(method, recipe.departures)),
         published=[source for source in sources if source.of_kind(method.kind)],
     )
-
-
-def _settings(values: Mapping[str, str], said: Mapping[str, str]) -> Iterator[Setting]:
-    """Set each departure beside its value; one that is said of a group comes before the group's values."""
-    left = dict(said)
-    for name, value in values.items():
-        parts = name.split(".")
-        for end in range(1, len(parts)):
-            group = ".".join(parts[:end])
-            if group in left:
-                yield Setting(group, "", left.pop(group))
-        yield Setting(name, value, left.pop(name, ""))
 
 
 def _meanings(charts: list[Chart]) -> list[tuple[str, str]]:
     """Say what each kind of chart shows, in the order of the charts."""
     found = {chart.title for chart in charts if chart.meaning}
     return [(kind.title, kind.meaning) for kind in CHARTS if kind.title in found]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each parameter under its dotted name, as params.yaml would write its value."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield f"{prefix}{name}", ", ".join(_point(item) for item in value) or "none"
-        else:
-            yield f"{prefix}{name}", _plain(value)
-
-
-def _point(value: Any) -> str:
-    if not isinstance(value, Mapping):
-        return _plain(value)
-    held = " ".join(f"{name}={_plain(item)}" for name, item in value.items() if item is not None)
-    return f"({held})"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

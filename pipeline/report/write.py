@@ -48,7 +48,9 @@ def write_report(params: Params) -> Path:
     pictured = [row for board in boards for row in picture_rows(board)]
     write_bytes(folder / "samples.png", labelled_rows(pictured))
     results = make_results(boards, params)
-    _write_folder(folder / "variants", {name: page.encode() for name, page in render_variants(results)})
+    _write_folder(
+        folder / "variants", {name: page.encode() for name, page in render_variants(results, params)}
+    )
     write_bytes(folder / "report.md", report_markdown(boards).encode())
     strands = [strand for found in results for strand in found.quality.strands]
     write_bytes(folder / "courses.csv", courses_as_csv(strands).encode())

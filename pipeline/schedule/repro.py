@@ -38,7 +38,7 @@ from pipeline.tracking.database import prepare_database
 SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
 # What stages read and don't write, and the rest of what `dvc status` would look at, but for the report.
-SOURCES = ["dvc.yaml", str(PARAMS), str(MANIFEST), str(OWN), "gan", "pipeline"]
+SOURCES = ["dvc.yaml", str(PARAMS), str(MANIFEST), str(OWN), "gan", "pipeline", "recipes"]
 PRODUCTS = ["dvc.lock", "data", "models", "build"]
 UP_TO_DATE = Path("build/up-to-date")
 STDERR = 2  # file descriptor: what the stages say is no answer, which may be JSON

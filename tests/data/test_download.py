@@ -655,28 +655,28 @@ def test_the_manifest_promises_what_the_embedded_files_are():
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda m: m["mnist_tiny"]["files"][1].update(sha="0"), "mnist_tiny.files.1.sha: Extra inputs"),
+        (lambda m: m["mnist_tiny"]["files"][1].update(sha="0"), "mnist_tiny.files.1.sha: unknown key"),
         (
             lambda m: m["mnist_tiny"]["files"][0].update(sha256="xyz"),
-            "mnist_tiny.files.0.sha256: String should match",
+            "mnist_tiny.files.0.sha256: string should match",
         ),
         (
             lambda m: m["mnist_tiny"]["files"][0].update(bytes="1"),
-            "mnist_tiny.files.0.bytes: Input should be a valid int",
+            "mnist_tiny.files.0.bytes: input should be a valid int",
         ),
         (
             lambda m: m["mnist_tiny"]["files"][0].update(name="../x"),
-            "mnist_tiny.files.0.name: String should match",
+            "mnist_tiny.files.0.name: string should match",
         ),
         (
             lambda m: m["mnist_tiny"]["files"][0].update(urls=[]),
-            "mnist_tiny.files.0.urls: List should have at least 1",
+            "mnist_tiny.files.0.urls: list should have at least 1",
         ),
         (lambda m: m["mnist_tiny"]["files"][0].update(urls=["http://x.org/f"]), "a remote source is https"),
         (lambda m: m["mnist_tiny"]["files"][0].update(urls=["ftp://x.org/f"]), "a remote source is https"),
         (lambda m: m["mnist_tiny"]["files"][0].update(urls=["/etc/passwd"]), "a path inside the project"),
         (lambda m: m["mnist_tiny"]["files"][0].update(urls=["data/../../f"]), "a path inside the project"),
-        (lambda m: m["mnist_tiny"].pop("licence"), "mnist_tiny.licence: Field required"),
+        (lambda m: m["mnist_tiny"].pop("licence"), "mnist_tiny.licence: this key is missing"),
     ],
 )
 def test_a_fault_in_the_manifest_is_one_line(tmp_path, change, line):

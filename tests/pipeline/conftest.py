@@ -13,9 +13,10 @@ from gan.config import Params, load_params
 from gan.files import write_json
 from pipeline.scores.history import write_history
 from pipeline.stage import Cell, find_recipe, parse_cell
-from pipeline.study.selection import replace_selection
+from pipeline.study.params_file import replace_selection
 from pipeline.tracking import database as tracking
 from tests.courses import write_course
+from tests.parameters import copy_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = ("mnist_tiny-gan-smoke-0", "mnist_tiny-gan-smoke-1")
@@ -40,8 +41,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copytree(ROOT / "studies", root / "studies")
     lists = {"datasets": ["mnist_tiny"], "variants": ["gan"], "budgets": ["smoke"], "seeds": [0, 1]}
-    text = replace_selection((ROOT / "params.yaml").read_text("utf-8"), lists | {"study": "default"})
-    (root / "params.yaml").write_text(text, encoding="utf-8")
+    path = copy_parameters(root)
+    text = replace_selection(path.read_text("utf-8"), lists | {"study": "default"})
+    path.write_text(text, encoding="utf-8")
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return root

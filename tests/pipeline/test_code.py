@@ -12,6 +12,8 @@ from ruamel.yaml import YAML
 from gan.config import load_params
 from gan.files import read_json
 from pipeline import code, trace
+from pipeline.study.selection import select_study
+from tests.parameters import CLAIMS, DIGITS, copy_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +32,7 @@ def digests():
     code.main(params, "")
     (dataset,) = params.select.datasets
     return {
-        variant: read_json(Path(f"build/code/train-{dataset}-{variant}.json"))["digest"]
+        variant: read_json(Path(f"build/code/train-{dataset}-{variant}-quick.json"))["digest"]
         for variant in params.select.variants
     }
 
@@ -94,16 +96,43 @@ def test_every_stage_of_the_pipeline_depends_on_its_own_digest_and_on_no_source_
     assert set(stages) == {"code", "train", *trace.STAGES}
     for name, stage in stages.items():
         if name != "code":
-            digest = "train-${item.dataset}-${item.variant}" if name == "train" else name
+            digest = "train-${item.dataset}-${item.variant}-${item.budget}" if name == "train" else name
             assert f"build/code/{digest}.json" in stage["deps"], name
-            assert not [dep for dep in stage["deps"] if dep.split("/")[0] in ("gan", "pipeline")], name
+            recipes = {"recipes", CLAIMS.as_posix()} if name == "claims" else set()
+            sources = {dep for dep in stage["deps"] if dep.split("/")[0] in ("gan", "pipeline", "recipes")}
+            assert sources == recipes, name
+
+
+def test_digests_depend_on_code_and_recipes_and_not_on_what_is_selected(sources):
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert stages["code"]["deps"] == ["gan", "pipeline", "recipes"]
+    assert stages["code"]["params"] == ["recipes"]
+    assert not [name for name, stage in stages.items() if "params.yaml" in stage.get("deps", [])]
+    params = copy_parameters(sources)
+    shutil.copytree(ROOT / "studies", sources / "studies")
+    before = dict(code.describe_recipes(load_params(params)))
+    for study in sorted(path.stem for path in (ROOT / "studies").glob("*.yaml")):
+        select_study(study, params)
+        assert dict(code.describe_recipes(load_params(params))) == before
+
+
+def test_what_a_recipe_says_of_itself_changes_no_cell(sources):
+    params = copy_parameters(sources)
+    before = dict(code.describe_recipes(load_params(params)))
+    text = (sources / DIGITS).read_text(encoding="utf-8")
+    edited = text.replace("ancestor: 128, relu, none", "ancestor: 128").replace(
+        "generative-models, torch", "other"
+    )
+    (sources / DIGITS).write_text(edited, encoding="utf-8")
+    after = dict(code.describe_recipes(load_params(params)))
+    assert {name for name in after if after[name] != before[name]} == {"departures"}
 
 
 def test_a_changed_constant_makes_just_those_stages_stale_that_can_run_it(sources):
     """Every module and every file beside one, changed one at a time, against each stage's own list."""
     before = {stage: trace.trace_stage(stage) for stage in trace.STAGES}
     files = [path for package in ("gan", "pipeline") for path in sorted((sources / package).rglob("*.*"))]
-    for path in [path for path in files if path.is_file()]:
+    for path in [path for path in files if path.is_file() and path != sources / CLAIMS]:
         whole = path.read_bytes()
         path.write_bytes(whole + b"\nTHRESHOLD = 1\n")
         name = path.relative_to(sources).as_posix()
@@ -187,8 +216,8 @@ def test_a_new_variant_changes_no_other_entry_and_no_stage(sources):
 
 def test_another_default_stands_in_the_method_that_training_depends_on(sources):
     code.main(load_params(ROOT / "params.yaml"), "")
-    method = read_json(Path("build/code/train-mnist_tiny-gan.json"))["method"]
-    assert method["networks"]["depth"] == 1  # which params.yaml doesn't say
+    method = read_json(Path("build/code/train-mnist_tiny-gan-quick.json"))["method"]
+    assert method["networks"]["depth"] == 1  # which the recipe doesn't say
     changed = sources / "gan/networks/__init__.py"
     text = changed.read_text(encoding="utf-8")
     assert text.count("depth: Depth = 1") == 1

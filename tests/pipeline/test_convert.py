@@ -11,6 +11,7 @@ from gan.data.image_store import ImageStore
 from gan.errors import ConfigError
 from gan.files import read_json
 from pipeline.convert import main
+from tests.parameters import copy_parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with the project's params and the embedded digits as raw files, as working directory."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    copy_parameters(tmp_path)
     shutil.copytree(ROOT / "data/mnist_tiny", tmp_path / "data/raw/mnist_tiny")
     shutil.copy(ROOT / "data/manifest.yaml", tmp_path / "data")
     monkeypatch.chdir(tmp_path)

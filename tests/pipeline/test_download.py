@@ -7,6 +7,7 @@ from gan.config import load_params
 from gan.errors import ConfigError
 from gan.files import read_json, sha256_of
 from pipeline.download import main
+from tests.parameters import copy_parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with the project's params, manifest and embedded digits, as working directory."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    copy_parameters(tmp_path)
     shutil.copytree(ROOT / "data/mnist_tiny", tmp_path / "data/mnist_tiny")
     shutil.copy(ROOT / "data/manifest.yaml", tmp_path / "data")
     monkeypatch.chdir(tmp_path)

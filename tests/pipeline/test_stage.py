@@ -12,6 +12,7 @@ import pytest
 from gan.config import load_params
 from gan.errors import CheckpointError, ConfigError, DataError, TrainingDiverged
 from pipeline.stage import Cell, Dataset, exit_code, parse_cell, selected_cells
+from tests.parameters import DIGITS, copy_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -96,11 +97,12 @@ def test_each_error_has_its_exit_code(error, code):
 
 @pytest.mark.parametrize("stage", ["convert", "code", "report"])
 def test_a_stage_run_by_hand_on_faulty_params_ends_with_78_and_a_line_for_each(tmp_path, stage):
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    (tmp_path / "params.yaml").write_text(
-        text.replace("precision: fp32", "precison: fp32").replace("clip: 0.01", "clip: '0.01'", 1),
-        encoding="utf-8",
-    )
+    params = copy_parameters(tmp_path)
+    for path, old, new in (
+        (params, "precision: fp32", "precison: fp32"),
+        (tmp_path / DIGITS, "critic_steps: 2", "critic_steps: '2'"),
+    ):
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     argument = ["mnist_tiny"] if stage == "convert" else []
     answer = subprocess.run(
         [
@@ -117,7 +119,7 @@ def test_a_stage_run_by_hand_on_faulty_params_ends_with_78_and_a_line_for_each(t
     assert answer.returncode == 78
     first, second = answer.stderr.splitlines()
     assert first.startswith("error: params.yaml:") and "did you mean 'precision'?" in first
-    assert "wgan.method.clip" in second and "valid number" in second
+    assert second.startswith("error: recipes/digits.yaml:") and "wgan.method.critic_steps" in second
 
 
 def test_a_missing_argument_is_a_usage_line_and_exit_code_2(tmp_path):

@@ -19,11 +19,12 @@ from gan.errors import TrainingDiverged
 from gan.files import read_json, write_json
 from gan.generator import load_generator, load_snapshot, snapshot_steps
 from pipeline import train
+from tests.parameters import DIGITS
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "mnist_tiny-gan-smoke-0"
-SMALL = "batch_size: 8\n        networks: {kind: mlp, hidden: 16"
-BUDGET = "steps: &gan_steps {smoke: 20"
+SMALL = "batch_size: 8\n    networks: {kind: mlp, hidden: 16"
+BUDGET = "critic_lr: 2.0e-4}]\n  steps: {smoke: "  # of the entry `gan` alone
 NO_SERVER = "http://127.0.0.1:9"  # the discard port: refused at once
 
 
@@ -33,14 +34,14 @@ def workplace(checkout: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch)
     (checkout / "data/lmdb").mkdir(parents=True)
     for suffix in (".lmdb", ".json"):
         shutil.copy(tiny_store.with_suffix(suffix), checkout / "data/lmdb" / f"mnist_tiny{suffix}")
-    write_json(checkout / "build/code/train-mnist_tiny-gan.json", {"digest": "c" * 64})
-    rewrite(checkout, "batch_size: 64\n        networks: {kind: mlp, hidden: 256", SMALL)
+    write_json(checkout / "build/code/train-mnist_tiny-gan-smoke.json", {"digest": "c" * 64})
+    rewrite(checkout, "batch_size: 64\n    networks: {kind: mlp, hidden: 256", SMALL)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
     return checkout
 
 
 def rewrite(checkout: Path, old: str, new: str) -> None:
-    path = checkout / "params.yaml"
+    path = checkout / DIGITS
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, old
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -107,7 +108,7 @@ def test_two_fresh_runs_give_equal_folders_and_an_outage_of_mlflow_changes_nothi
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(workplace):
-    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 600")
+    rewrite(workplace, f"{BUDGET}20", f"{BUDGET}600")
     uninterrupted = start(workplace)
     uninterrupted.communicate()
     assert uninterrupted.returncode == 0
@@ -126,7 +127,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
-    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 100000")
+    rewrite(workplace, f"{BUDGET}20", f"{BUDGET}100000")
     process = start(workplace, checkpoint_seconds="0.1")
     wait_for_checkpoint(workplace, process)
     process.send_signal(signal.SIGTERM)
@@ -134,7 +135,7 @@ def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
     assert process.returncode == 143, said
     assert "stopped and saved at step" in said
     assert not (workplace / "models").exists()
-    rewrite(workplace, "&gan_steps {smoke: 100000,", "&gan_steps {smoke: 5,")  # other parameters start fresh
+    rewrite(workplace, f"{BUDGET}100000", f"{BUDGET}5")  # other parameters start fresh
     process = start(workplace)
     _, said = process.communicate()
     assert process.returncode == 0 and "resuming" not in said
@@ -142,7 +143,7 @@ def test_sigterm_saves_at_the_next_step_and_is_no_success(workplace):
 
 def test_a_second_trainer_of_the_same_cell_is_turned_away(workplace):
     params = load_params(workplace / "params.yaml")
-    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 100000")
+    rewrite(workplace, f"{BUDGET}20", f"{BUDGET}100000")
     process = start(workplace, checkpoint_seconds="0.1")
     try:
         wait_for_checkpoint(workplace, process)
@@ -157,8 +158,8 @@ def test_a_second_trainer_of_the_same_cell_is_turned_away(workplace):
 
 
 def test_divergence_is_said_with_its_step_and_writes_no_model(workplace):
-    text = Path("params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(text.replace("lr: 5.0e-4", "lr: 1.0e+38"), encoding="utf-8")
+    text = DIGITS.read_text(encoding="utf-8")
+    DIGITS.write_text(text.replace("lr: 5.0e-4", "lr: 1.0e+38"), encoding="utf-8")
     with pytest.raises(TrainingDiverged, match=r"is (nan|inf|-inf) at step \d+"):
         train.main(load_params(Path("params.yaml")), KEY)
     assert not Path("models").exists()
@@ -167,12 +168,13 @@ def test_divergence_is_said_with_its_step_and_writes_no_model(workplace):
 def test_a_recorded_divergence_ends_well_with_the_last_finite_weights(workplace):
     def diverge_late():
         # A rate that is finite until the last quarter of the run, then as large as a float can be.
-        path = Path("params.yaml")
-        text = path.read_text(encoding="utf-8")
-        late = "schedule: [{from: 0.75, generator_lr: 1.0e+38, critic_lr: 1.0e+38}]"
+        text = DIGITS.read_text(encoding="utf-8")
+        late = (
+            "schedule: [{from: 0.75, generator_lr: 1.0e+38, critic_lr: 1.0e+38}]\n    on_divergence: record"
+        )
         text = text.replace("schedule: [{from: 0.3, generator_lr: 2.0e-4, critic_lr: 2.0e-4}]", late, 1)
-        path.write_text(text.replace("on_divergence: stop", "on_divergence: record", 1), encoding="utf-8")
-        return load_params(path)
+        DIGITS.write_text(text, encoding="utf-8")
+        return load_params(Path("params.yaml"))
 
     params = diverge_late()
     train.main(params, KEY)
@@ -193,7 +195,7 @@ def test_a_recorded_divergence_ends_well_with_the_last_finite_weights(workplace)
 
 @pytest.mark.slow
 def test_two_processes_stop_together_and_one_goes_on_where_they_were(workplace):
-    rewrite(workplace, BUDGET, "steps: &gan_steps {smoke: 3000")
+    rewrite(workplace, f"{BUDGET}20", f"{BUDGET}3000")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GANTRY_CHECKPOINT_SECONDS": "0.1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from ruamel.yaml import YAML
 
 from gan.config import Params
 from gan.files import sha256_of
@@ -19,7 +20,7 @@ from gan.versions import installed_versions
 from pipeline import register
 from pipeline.cli import main
 from pipeline.stage import Cell
-from pipeline.study.selection import replace_selection
+from pipeline.study.params_file import append_line, replace_selection
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, and those of what it imports
 
@@ -125,11 +126,11 @@ def test_another_image_is_made_by_the_recipes_of_its_data_set(checkout: Path, pa
     path = checkout / "params.yaml"
     assert "wide" not in params.datasets
     text = path.read_text()
-    section = next(line for line in text.splitlines(keepends=True) if line.startswith("datasets:"))
-    wide = "  wide: {image: [2, 32, 32], split: every_fifth_is_test}\n"
-    text = text.replace("  mnist_tiny: 1000\n", "  mnist_tiny: 1000\n  wide: 1000\n", 1)
-    text = text.replace(section, section + wide, 1).replace("    dcgan:\n", "    dcgan: &only\n", 1)
-    path.write_text(text + "  wide: {only: *only}\n")
+    text = append_line(text, "datasets", "  wide: {image: [2, 32, 32], split: every_fifth_is_test}")
+    text = append_line(text, "samples", "  wide: 1000")
+    path.write_text(append_line(text, "recipes", "  wide: [wide.yaml]"))
+    entries = YAML(typ="safe").load((checkout / "recipes/digits.yaml").read_text())
+    (checkout / "wide.yaml").write_text(json.dumps({"only": entries["dcgan"]}))
     rows = json.loads(gantry("variants", "--image", "2x32x32", "--json").stdout)
     assert [row["name"] for row in rows] == ["only"]
     elsewhere = json.loads(gantry("variants", "--image", "2x32x32", "--dataset", "mnist", "--json").stdout)
@@ -199,8 +200,6 @@ def test_select_changes_the_selection_and_no_other_byte(checkout: Path) -> None:
 
 
 def test_selecting_the_default_leaves_the_committed_file_as_it_is() -> None:
-    from ruamel.yaml import YAML
-
     from pipeline.study.selection import Study
 
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -227,9 +226,9 @@ def test_a_comment_above_a_key_stays_above_it() -> None:
             "select: {datasets: [mnist_tiny], variants: [gam], budgets: [quick], seeds: [0], study: default}",
             "gam",
         ),
-        ("select: {datasets: [mnist_tiny]}", "select.variants: Field required"),
-        ("selct: {}", "Extra inputs"),
-        ("a: [", "not YAML"),
+        ("select: {datasets: [mnist_tiny]}", "bad.yaml:1: select.variants: this key is missing"),
+        ("selct: {}", "unknown key 'selct'; did you mean 'select'?"),
+        ("a: [", "bad.yaml:"),
     ],
 )
 def test_a_study_that_is_wrong_changes_nothing(checkout: Path, study: str, expected: str) -> None:

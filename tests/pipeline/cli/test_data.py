@@ -19,6 +19,7 @@ from gan.data.image_store import ImageStore
 from gan.data.manifest import read_manifest
 from pipeline import contact, convert, download
 from pipeline.cli import main
+from tests.parameters import copy_parameters
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,7 +29,7 @@ def project(tmp_path, monkeypatch):
     """A folder with params, manifest and the embedded digits, as the working directory."""
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
-    shutil.copy(ROOT / "params.yaml", root)
+    copy_parameters(root)
     shutil.copy(ROOT / "data/manifest.yaml", root / "data")
     shutil.copytree(ROOT / "data/mnist_tiny", root / "data/mnist_tiny")
     monkeypatch.chdir(root)
@@ -243,7 +244,7 @@ def test_what_is_imported_is_a_data_set_like_any_other(project, tmp_path, kind):
     params = load_params(Path("params.yaml"))
     assert Path("params.yaml").read_text().count("#") == comments
     assert params.datasets["own_digits"].layout == layout
-    assert params.recipes["own_digits"] == params.recipes["mnist_tiny"]
+    assert params.recipes["own_digits"] == params.recipes["mnist"]
     assert params.samples["own_digits"] == (1000 if layout == "idx" else 129)  # 1,000 test images, or 3 or 4
     entry = read_manifest(Path("data/manifest.yaml"))["own_digits"]
     assert [file.name for file in entry.files] == files
@@ -279,7 +280,11 @@ def snapshot(project):
         (["own", "absent"], 78, "no such file or folder"),
         (["own", "empty"], 78, "neither a folder or zip of"),
         (["own", "notes.txt"], 78, "neither a folder or zip of"),
-        (["own", "mine", "--grey", "--size", "29"], 78, "no recipes for 1x29x29 images, .* &grey29"),
+        (
+            ["own", "mine", "--grey", "--size", "29"],
+            78,
+            "no recipes for 1x29x29 images; it has some for 1x28x28, ",
+        ),
         (
             ["own", "mine", "--grey", "--size", "28", "--crop", "exact"],
             65,

@@ -34,6 +34,7 @@ from pipeline.scores.history import write_history
 from pipeline.scores.protocol import write_protocols
 from pipeline.stage import Cell, selected_cells
 from tests.courses import write_course
+from tests.parameters import copy_parameters
 
 ROOT = Path(__file__).parents[3]
 REPORT, COMMITTED = Path("build/reports/default"), Path("reports")
@@ -61,7 +62,7 @@ def select(params: Params, variants: list[str], seeds: list[int]) -> Params:
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """Two cells with artefacts in an empty directory: dcgan, which is good, and wgan, which is poor."""
     loaded = select(load_params(ROOT / "params.yaml"), ["dcgan", "wgan"], [0])
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    copy_parameters(tmp_path)
     monkeypatch.chdir(tmp_path)
     write_json(Path("build/champions/default.json"), {"mnist_tiny": {"key": "mnist_tiny-dcgan-quick-0"}})
     evaluator = {"name": "mnistnet", "sha256": HASH, "accuracy": 0.975, "classes": 10}

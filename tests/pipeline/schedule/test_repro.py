@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from gan.config import load_params
 from pipeline.schedule import local, repro, watch
 from pipeline.stage import Cell, selected_cells
+from tests.parameters import DIGITS, copy_parameters
 
 ROOT = Path(__file__).resolve().parents[3]
 STAND_IN = """
@@ -66,7 +67,7 @@ def study(tmp_path, migrated):
     with (root / "dvc.yaml").open("w", encoding="utf-8") as stream:
         yaml.dump(pipeline, stream)
     (root / "stand_in.py").write_text(STAND_IN, encoding="utf-8")
-    shutil.copy(ROOT / "params.yaml", root)
+    copy_parameters(root)
     edit(root / "params.yaml", "variants: [", "variants: [gan, wgan]  # [")
     return root
 
@@ -104,7 +105,7 @@ def chain(*cells):
 GAN, WGAN = "mnist_tiny-gan-quick-0", "mnist_tiny-wgan-quick-0"
 SHARED = {f"{stage} mnist_tiny" for stage in ("download", "convert", "contact", "evaluator", "reference")}
 LAST = {"champion -", "report -"}
-WGAN_CLIP = "warmup: none\n        clip: 0.01"  # in the recipe of mnist_tiny
+WGAN_STEPS = "    critic_steps: 2\n    generator_optimizer: {kind: rmsprop, lr"  # in the recipe for digits
 
 
 @pytest.mark.slow  # DVC is started some thirty times
@@ -119,9 +120,21 @@ def test_a_study_is_run_once_and_each_change_runs_what_depends_on_it_and_nothing
     assert (answer.returncode, ran) == (0, [])
     assert "nothing to do" in answer.stdout
 
-    edit(study / "params.yaml", WGAN_CLIP, WGAN_CLIP.replace("0.01", "0.02"))
+    edit(study / DIGITS, WGAN_STEPS, WGAN_STEPS.replace("2", "3"))
     _, ran = make(study)
-    assert set(ran) - LAST == {f"train {WGAN}"}  # the stand-in's model is the same, so nothing follows
+    assert ran == [f"train {WGAN}"]  # the stand-in's model is the same, so nothing follows
+
+    edit(
+        study / DIGITS,
+        "quick: 4400, full: 6400}\n  departures: {batch",
+        "quick: 4400, full: 6401}\n  departures: {batch",
+    )
+    answer, ran = make(study)
+    assert (answer.returncode, ran) == (0, [])  # another budget's steps
+
+    edit(study / DIGITS, 'networks: "ancestor: 128, relu, none"', 'networks: "ancestor: 128"')
+    _, ran = make(study)
+    assert ran == ["report -"]  # which shows what a recipe departs from
 
     edit(
         study / "gan/objectives/losses.py", "def wasserstein_estimate", "# a remark\ndef wasserstein_estimate"
@@ -135,7 +148,7 @@ def test_a_study_is_run_once_and_each_change_runs_what_depends_on_it_and_nothing
 
     edit(study / "params.yaml", "  mnist: 10000\n", "  mnist: 9000\n")  # not in the selection
     answer, ran = make(study)
-    assert (answer.returncode, ran) == (0, ["report -"])  # which shows what the file says
+    assert (answer.returncode, ran) == (0, [])
 
     edit(study / "params.yaml", "  mnist_tiny: 1000\n", "  mnist_tiny: 900\n")
     _, ran = make(study)
@@ -163,7 +176,7 @@ def test_the_cells_of_another_study_make_nothing_stale_and_neither_does_their_ab
         status = subprocess.run(
             local.dvc("status", "--json"), cwd=study, capture_output=True, text=True, check=True
         )
-        assert set(json.loads(status.stdout)) <= {"code"}, foreign  # which reads params.yaml as a file
+        assert json.loads(status.stdout) == {}, foreign
         for name in ("models", "build/metrics", "build/samples", "build/collected"):
             for path in [*(study / name).glob("*-1*"), *(study / name).glob("other")]:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -194,7 +207,14 @@ def asked(study, monkeypatch):
 
 @pytest.mark.parametrize(
     "changed",
-    ["params.yaml", "gan/objectives/losses.py", "dvc.lock", "build/metrics/a.json", "build/reports/b"],
+    [
+        "params.yaml",
+        "recipes/digits.yaml",
+        "gan/objectives/losses.py",
+        "dvc.lock",
+        "build/metrics/a.json",
+        "build/reports/b",
+    ],
 )
 def test_dvc_is_asked_again_only_when_a_file_has_changed(study, asked, changed):
     for _ in range(3):
@@ -208,7 +228,7 @@ def test_dvc_is_asked_again_only_when_a_file_has_changed(study, asked, changed):
     repro.repro(jobs=1)
     assert asked == ["asked"] * 2
     (study / changed).unlink()
-    if changed != "params.yaml":
+    if changed not in ("params.yaml", "recipes/digits.yaml"):
         repro.repro(jobs=1)
         assert asked == ["asked"] * 3
 
@@ -230,11 +250,11 @@ def test_a_run_stands_for_up_to_date_unless_sources_were_edited_meanwhile(study,
 
 
 def test_a_fault_in_params_stops_it_before_any_stage(study):
-    edit(study / "params.yaml", WGAN_CLIP, WGAN_CLIP.replace("clip", "clpi"))
+    edit(study / DIGITS, WGAN_STEPS, WGAN_STEPS.replace("critic_steps", "critc_steps"))
     answer, ran = make(study)
     assert (answer.returncode, ran) == (78, [])
     (line,) = answer.stdout.splitlines()
-    assert "recipes.mnist_tiny.wgan.method.clpi" in line and "did you mean 'clip'?" in line
+    assert "recipes/digits.yaml:" in line and "wgan.method.critc_steps" in line
 
 
 def test_where_another_dvc_holds_a_lock_a_stage_waits_and_tries_again(tmp_path, monkeypatch):
