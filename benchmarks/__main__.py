@@ -10,6 +10,7 @@ write to build/benchmarks instead.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -136,6 +137,8 @@ def measure_start(quick: bool) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="gantry-bench-") as folder:
         text = Path("params.yaml").read_text(encoding="utf-8")
         (Path(folder) / "params.yaml").write_text(f"{text}\nselct: none\n", encoding="utf-8")
+        for recipes in ("recipes", "pipeline/claims"):
+            shutil.copytree(recipes, Path(folder) / recipes)
         wrong = ["-m", "pipeline.cli", "check"]
         values["an error in params.yaml"] = [_seconds(wrong, 78, folder) for _ in range(1 if quick else 5)]
     yield from records_of("start-up", "process", values, "s", IMPORTS)

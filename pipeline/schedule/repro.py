@@ -99,7 +99,7 @@ def repro(jobs: int) -> int:
 def is_up_to_date(now: str) -> bool:
     """Tell whether no file has changed since DVC last found every stage up to date.
 
-    DVC needs seconds to say so: it parses all of params.yaml for each stage that has parameters.
+    DVC needs seconds to say so.
     """
     return UP_TO_DATE.is_file() and UP_TO_DATE.read_text() == now
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from ruamel.yaml import YAML
 
-from gan.config import Params
+from gan.config import Params, flatten
 from gan.files import sha256_of
 from gan.versions import installed_versions
 from pipeline import register
@@ -120,6 +120,35 @@ def test_each_entry_says_what_it_is(checkout: Path) -> None:
         assert keys <= row.keys()
         assert all(row[key] for key in keys)
         assert "\n" not in row["loss"] + row["networks"] + row["paper"]
+
+
+def test_one_entry_is_printed_with_every_setting_its_departures_and_its_origin(
+    checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = gantry("variants", "dcgan")
+    lines = printed.stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert re.search(r"(?m)^batch_size +64 +paper: 128 *$", printed.stdout)
+    assert re.search(r"(?m)^noise +normal +default *$", printed.stdout)
+    names = {line.split()[0] for line in lines if line[:1].strip()}
+    assert set(dict(flatten(params.recipes["mnist_tiny"]["dcgan"].settings))) <= names
+    assert "kuleshov/tf-wgan: both networks by one step" in gantry("variants", "dcgan_seed").stdout
+
+    row = json.loads(gantry("variants", "dcgan", "--json").stdout)
+    assert row["method"] == params.recipes["mnist_tiny"]["dcgan"].settings
+    assert row["departures"]["batch_size"] == "paper: 128"
+
+
+def test_an_entry_is_found_on_the_data_set_that_has_it_and_a_wrong_name_has_a_near_one(
+    checkout: Path,
+) -> None:
+    assert "1 entry of cifar10" in gantry("variants", "began_seed").stderr
+    assert "64" in gantry("variants", "began", "--dataset", "celeba").stdout
+    found = gantry("variants", "dcgn")
+    assert found.exit_code == 78
+    assert "mnist_tiny: unknown entry 'dcgn'; did you mean 'dcgan'?" in found.stderr
+    assert gantry("variants", "began_seed", "--dataset", "mnist").exit_code == 78
 
 
 def test_another_image_is_made_by_the_recipes_of_its_data_set(checkout: Path, params: Params) -> None:
