@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from gan.extractors.mnistnet import MnistNet
 
 
-class DigitExtractor:
-    """mnistnet, on each channel by itself: stacked digits have 128 features a channel, one after another."""
+class TrainedExtractor:
+    """A network made for the size of the images, of 128 features a channel."""
 
-    name: ClassVar[str] = "mnistnet"
-    resize: ClassVar[str] = "none"  # it is made for the size of the images
+    resize: ClassVar[str] = "none"
 
     def __init__(self, net: MnistNet, sha256: str, channels: int = 1) -> None:
         from gan.extractors.mnistnet import FEATURES
@@ -25,6 +24,12 @@ class DigitExtractor:
         self.net = net
         self.sha256 = sha256
         self.size = channels * FEATURES
+
+
+class DigitExtractor(TrainedExtractor):
+    """mnistnet, on each channel by itself: stacked digits have 128 features a channel, one after another."""
+
+    name: ClassVar[str] = "mnistnet"
 
     def extract(self, images: NDArray[np.uint8]) -> Features:
         """Features (N, 128 C) and class probabilities, (N, 10) or (N, C, 10), of images (N, C, H, W)."""
@@ -38,18 +43,10 @@ class DigitExtractor:
         return Features(features, probabilities)
 
 
-class AttributeExtractor:
+class AttributeExtractor(TrainedExtractor):
     """The features of a network that tells yes-or-no attributes; it names no classes."""
 
     name: ClassVar[str] = "attributes"
-    resize: ClassVar[str] = "none"  # it is made for the size of the images
-
-    def __init__(self, net: MnistNet, sha256: str) -> None:
-        from gan.extractors.mnistnet import FEATURES
-
-        self.net = net
-        self.sha256 = sha256
-        self.size = FEATURES
 
     def extract(self, images: NDArray[np.uint8]) -> Features:
         """Features (N, 128) of images (N, C, H, W)."""

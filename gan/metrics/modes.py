@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.errors import DataError
-
-CONFIDENCE = 0.9
+from gan.metrics.classes import CONFIDENCE
 
 
 class Modes(NamedTuple):

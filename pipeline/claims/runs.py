@@ -100,11 +100,21 @@ class Duration(Thresholded):
         return self.decided(effect, note)
 
 
-class Correlation(BaseTest):
+class OfEntries(BaseTest):
+    """A test of the runs of any number of entries."""
+
+    variants: Annotated[list[Name], Field(min_length=1)]
+
+    @property
+    def entries(self) -> list[str]:
+        """All of them."""
+        return self.variants
+
+
+class Correlation(OfEntries):
     """Rank correlation of a curve with a score along each run; the entry that is furthest off decides."""
 
     kind: Literal["correlation"]
-    variants: Annotated[list[Name], Field(min_length=1)]
     series: str
     score: Name
     more_than: float | None = None
@@ -115,11 +125,6 @@ class Correlation(BaseTest):
         if (self.more_than is None) == (self.less_than_absolute is None):
             raise ValueError("give one of more_than and less_than_absolute")
         return self
-
-    @property
-    def entries(self) -> list[str]:
-        """All of them."""
-        return self.variants
 
     @property
     def reads(self) -> list[tuple[Source, str]]:
@@ -165,17 +170,11 @@ class Correlation(BaseTest):
         return spearman(list(np.interp(steps[within], times, values)), list(scores[within]))
 
 
-class Collapse(BaseTest):
+class Collapse(OfEntries):
     """Whether any run collapsed: final recall below a quarter of its best, or half its samples duplicates."""
 
     kind: Literal["collapse"]
-    variants: Annotated[list[Name], Field(min_length=1)]
     least_runs: PositiveInt
-
-    @property
-    def entries(self) -> list[str]:
-        """All of them."""
-        return self.variants
 
     @property
     def reads(self) -> list[tuple[Source, str]]:
