@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,27 +16,9 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from gan.card import Card
 from pipeline.stage import Cell
+from pipeline.tracking import run as runs
 from pipeline.tracking.database import connect, reason_of, sqlite_path, tracking_uri, without_password
 from pipeline.tracking.lineage import Settings, git_tags, run_tags
-from pipeline.tracking.run import (
-    METRICS_PER_BATCH,
-    PICTURES,
-    Status,
-    create_run,
-    ending_of,
-    enlarge,
-    experiment_name,
-    find_experiment,
-    find_run,
-    log_final,
-    log_points,
-    logged_image_steps,
-    logged_steps,
-    milliseconds,
-    point_name,
-    runs_url,
-    set_tags,
-)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +41,7 @@ class Run:
         self.experiment = experiment
         self.run_id: str | None = None
         self.url: str | None = None
+        self.tick: Callable[[int], object] = lambda step: None  # told the step of each row
         self._client: MlflowClient | None = None
         self._broken = False
         self._points: list[tuple[str, float, int, int]] = []
@@ -87,16 +68,16 @@ class Run:
         stderr and a run that logs nothing.
         """
         tracking_uri()
-        run = cls(experiment_name(cell))
+        run = cls(runs.experiment_name(cell))
         with run.guarded():
             client = connect()
-            experiment_id = find_experiment(client, cell)
+            experiment_id = runs.find_experiment(client, cell)
             if run_id is None or not _reopen(client, experiment_id, run_id):
                 _close_stale(client, experiment_id, cell)
                 settings = Settings.of_recipe(cell, params)  # there is no card before training ends
                 tags = run_tags(cell, settings, data_digest=data_digest, code_digest=code_digest)
                 tags |= git_tags() | {"device": device}
-                run_id = create_run(client, cell, settings, experiment_id, tags)
+                run_id = runs.create_run(client, cell, settings, experiment_id, tags)
             run._attach(client, experiment_id, run_id)
         return run
 
@@ -109,41 +90,38 @@ class Run:
         """Begin to ship to this run, from the last step that it has."""
         keys = [key for key in client.get_run(run_id).data.metrics if not key.startswith("results/")]
         if keys:
-            self._last_step = max(logged_steps(client, run_id, keys[0]))
-            self._image_steps = logged_image_steps(client, run_id)
-        self._client, self.run_id, self.url = client, run_id, runs_url(experiment_id, run_id)
+            self._last_step = max(runs.logged_steps(client, run_id, keys[0]))
+            self._image_steps = runs.logged_image_steps(client, run_id)
+        self._client, self.run_id, self.url = client, run_id, runs.runs_url(experiment_id, run_id)
         self._thread.start()
 
     def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Log values at a generator step; a step that an earlier process logged is passed over."""
+        self.tick(step)
         if step <= self._last_step:
             return
-        now = milliseconds()
-        self._points += [(point_name(name), value, now, step) for name, value in scalars.items()]
-        full = len(self._points) + len(scalars) > METRICS_PER_BATCH
+        now = runs.milliseconds()
+        self._points += [(runs.point_name(name), value, now, step) for name, value in scalars.items()]
+        full = len(self._points) + len(scalars) > runs.METRICS_PER_BATCH
         if full or time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush()
 
     def log_image(self, key: str, image: Image, step: int) -> None:
         """Log an image under a key; the run's page shows a slider over its steps."""
         if step not in self._image_steps:
-            picture, name = enlarge(image), f"{PICTURES}/{key}"
+            picture, name = runs.enlarge(image), f"{runs.PICTURES}/{key}"
             self._do(lambda client, run: client.log_image(run, picture, key=name, step=step))
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Log a small file."""
-        self._do(lambda client, run: client.log_artifact(run, str(path), folder))
 
     def finish(
         self,
-        status: Status = "FINISHED",
+        status: runs.Status = "FINISHED",
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log final values under `results/`, ship what is left and close the run, within CLOSE_SECONDS."""
         self._flush()
-        self._do(lambda client, run: log_final(client, run, metrics or {}))
-        self._do(lambda client, run: set_tags(client, run, tags or {}))
+        self._do(lambda client, run: runs.log_final(client, run, metrics or {}))
+        self._do(lambda client, run: runs.set_tags(client, run, tags or {}))
         self._do(lambda client, run: client.set_terminated(run, status))
         self._jobs.put(None)
         if self._thread.is_alive():
@@ -153,7 +131,7 @@ class Run:
 
     def complete(self, card: Card) -> None:
         """Close the run as the card of its model says: FINISHED, or FAILED with the tag status=diverged."""
-        ending = ending_of(card)
+        ending = runs.ending_of(card)
         self.finish(ending.status, tags=ending.tags)
 
     @contextmanager
@@ -166,7 +144,7 @@ class Run:
 
     def _flush(self) -> None:
         points, self._points, self._flushed = self._points, [], time.monotonic()
-        self._do(lambda client, run: log_points(client, run, points))
+        self._do(lambda client, run: runs.log_points(client, run, points))
 
     def _do(self, job: Callable[[MlflowClient, str], object]) -> None:
         client, run_id = self._client, self.run_id
@@ -187,39 +165,24 @@ class Run:
             print(message, file=sys.stderr)
 
 
-@dataclass
-class Watch:
-    """Shows what a training logs, in MLflow and on the terminal."""
-
-    run: Run
-    tick: Callable[[int], object]  # told the step that training has come to
-
-    def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Log values at a generator step, and show the step."""
-        self.run.log_scalars(step, scalars)
-        self.tick(step)
-
-    def log_image(self, key: str, image: Image, step: int) -> None:
-        """Log an image."""
-        self.run.log_image(key, image, step)
-
-
 @contextmanager
-def watched(run: Run, key: str, step: int, steps: int) -> Iterator[Watch]:
+def watched(run: Run, key: str, step: int, steps: int) -> Iterator[Run]:
     """Show a bar on a terminal, and lines elsewhere, such as in the log that `make repro` follows."""
     if run.url:
         logging.info("MLflow: %s", run.url)
     if not sys.stderr.isatty():
-        yield Watch(run, lambda step: print(f"step {step}/{steps}", file=sys.stderr, flush=True))
+        run.tick = lambda step: print(f"step {step}/{steps}", file=sys.stderr, flush=True)
+        yield run
         return
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(key, total=steps, completed=step)
-        yield Watch(run, lambda step: progress.update(task, completed=step))
+        run.tick = lambda step: progress.update(task, completed=step)
+        yield run
 
 
 def _reopen(client: MlflowClient, experiment_id: str, run_id: str) -> bool:
-    found = find_run(client, run_id)
+    found = runs.find_run(client, run_id)
     if found is None or found.info.experiment_id != experiment_id:
         return False
     client.update_run(run_id, status="RUNNING")

@@ -4,9 +4,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -27,23 +26,11 @@ from gan.training import (
     training_steps,
 )
 from pipeline.stage import Cell
+from pipeline.tracking.live import Run
 from pipeline.training.checkpoints import TrainingRecord, save
 from pipeline.training.interruption import Stop
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 STOPPED = "%s: stopped and saved at step %s; the same command goes on from there"
-
-
-class Log(Protocol):
-    """Where a training is watched. Nothing that it does changes the training."""
-
-    def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Show values at a generator step."""
-
-    def log_image(self, key: str, image: "Image", step: int) -> None:
-        """Show an image at a generator step."""
 
 
 def train(
@@ -54,7 +41,7 @@ def train(
     folder: Path,
     stop: Stop,
     checkpoint_seconds: float,
-    log: Log | None,
+    log: Run | None,
 ) -> None:
     """Train to the end, and on the way read scalars, draw previews and save; a signal ends it after a save.
 

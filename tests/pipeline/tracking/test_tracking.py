@@ -278,7 +278,7 @@ def test_an_outage_during_training_ends_the_logging_only(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("disk I/O error")
 
-    monkeypatch.setattr(live, "log_points", fail)
+    monkeypatch.setattr(tracked, "log_points", fail)
     monkeypatch.setattr(live, "FLUSH_SECONDS", 0.0)
     for step in range(1, 50):
         run.log_scalars(step, {"loss/critic": 1.0})
