@@ -1,4 +1,4 @@
-"""Owns what every stage shares: where files of data sets and cells lie, params.yaml, how a stage ends.
+"""Owns what all stages share: paths of data sets and cells, params.yaml, exit codes.
 
 A stage is run as `python -m pipeline.NAME ARGUMENT`, by DVC or by hand, in the project's root.
 """
@@ -30,7 +30,7 @@ PUBLISHED = Path("reports")  # committed; nothing but `make publish` writes ther
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images of one name, and what is made of them once for all cells."""
+    """A data set, and the files made from it once for all cells."""
 
     name: str
 
@@ -51,7 +51,7 @@ class Dataset:
 
     @property
     def contact(self) -> Path:
-        """A look at the images that are trained on."""
+        """Contact sheet of the training images."""
         return Path("build/contact") / f"{self.name}.png"
 
     @property
@@ -131,17 +131,17 @@ class Cell:
 
     @property
     def protocol(self) -> Path:
-        """What those scores mean: the protocol stamps of both generators' scores."""
+        """Protocol stamps of both generators' scores."""
         return Path("build/protocols") / f"{self.key}.json"
 
     @property
     def registered(self) -> Path:
-        """Registered model, digest of its weights and what was decided on its aliases."""
+        """Registered model, and the digest of its weights."""
         return Path("build/registered") / f"{self.key}.json"
 
     @property
     def leaves(self) -> list[Path]:
-        """All that the report and the claims read of this cell and of its data set."""
+        """Every file of this cell and its data set that the report and the claims read."""
         alone = [self.model, self.metrics, self.protocol, self.registered, self.samples, self.training]
         return [*alone, self.trajectory, self.contact, self.evaluator]
 
@@ -163,7 +163,7 @@ class Cell:
 
 def read_params() -> Params:
     """Read and check params.yaml. Raises ConfigError with a line for each fault."""
-    from gan.config import load_params  # half of what `gantry --help` would take
+    from gan.config import load_params  # slow: half of the time of `gantry --help`
 
     return load_params(PARAMS)
 
@@ -213,7 +213,7 @@ def selected_cells(params: Params) -> list[Cell]:
 
 
 def collected(params: Params, cell: Cell) -> Path:
-    """Digests of what a cell left, in the folder of the selected study."""
+    """Digests of a cell's results, in the folder of the selected study."""
     return Path("build/collected") / params.select.study / f"{cell.key}.json"
 
 
@@ -267,7 +267,7 @@ def run_stage(main: Callable[[Params, str], None], usage: str = "DATASET-VARIANT
 
 
 def replace_unencodable() -> None:
-    """Print "?" for a character that the encoding of standard output lacks, instead of failing there.
+    """Print "?" for characters that standard output can't encode, instead of failing.
 
     Python does so on stderr by itself. A handler that PYTHONIOENCODING names is left as it is.
     """

@@ -1,4 +1,4 @@
-"""Stage `train`: one cell from noise to weights, resumed by itself after any interruption.
+"""Stage `train`: trains one cell, and resumes by itself after any interruption.
 
 All but build/training (how long it took) and build/runs is a function of parameters, data, code and seed.
 """
@@ -35,7 +35,7 @@ def main(params: Params, key: str) -> None:
 
 
 def train_cell(params: Params, cell: Cell) -> None:
-    """Train a cell from where its last checkpoint is, and write what it leaves."""
+    """Train a cell from its last checkpoint on, and write its results."""
     recipe = find_recipe(cell, params)
     checkpoints, checkpoint_seconds = checkpoint_root(), environment.checkpoint_seconds()
     store, code = ImageStore(cell.store, "train"), read_json(cell.code)["digest"]

@@ -1,4 +1,4 @@
-"""Owns the way from an entry of data/manifest.yaml to a verified file. Knows nothing of images."""
+"""Owns downloading the files of an entry of data/manifest.yaml and verifying them."""
 
 import gzip
 import hashlib
@@ -34,7 +34,7 @@ def fetch(
     report: Report = lambda received: None,
     patience: Patience = PATIENCE,
 ) -> Path:
-    """Get one file of the data set that `folder` is named after, verified before it has its name.
+    """Fetch one file of the data set that `folder` is named after; it gets its name once it is verified.
 
     A file that is there already is used when it is the right one, and never replaced. Then the sources
     are tried in turn: `mirror`, a folder or an address that holds <data set>/<file name>, and the urls.
@@ -108,7 +108,7 @@ def _verify(path: Path, file: FileEntry) -> None:
 
 
 def _obtain(source: str, target: Path, partial: Partial, file: FileEntry, patience: Patience) -> None:
-    """Get a file from one source, verify it, and give it its name."""
+    """Fetch a file from one source, verify it, and rename it to its name."""
     if source.startswith(DRIVE):
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             temporary = Path(folder) / target.name
@@ -127,7 +127,7 @@ def _obtain(source: str, target: Path, partial: Partial, file: FileEntry, patien
 
 
 def _download_from_drive(identity: str, temporary: Path, partial: Partial, patience: Patience) -> None:
-    """Download by gdown, which knows the pages that Google Drive puts before large files."""
+    """Download with gdown, which gets past Google Drive's pages before large files."""
     import gdown
     import requests
     import urllib3
@@ -155,7 +155,7 @@ def _download_from_drive(identity: str, temporary: Path, partial: Partial, patie
 
 
 def _download_and_verify(url: str, partial: Partial, file: FileEntry, patience: Patience) -> None:
-    """Download what is missing of a file and verify it; from its start if what was there was wrong."""
+    """Download the missing rest of a file and verify it; start over if the existing part was wrong."""
     try:
         if partial.size < file.bytes:
             download(url, partial, file, patience)

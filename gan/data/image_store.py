@@ -1,4 +1,4 @@
-"""Owns the format in which images lie on disk, and how they are read: records in one LMDB file.
+"""Owns the format of images on disk, and reading them: records in one LMDB file.
 
 Records lie under their number (8 bytes, big-endian, so that the order of keys is the order of
 numbers): CRC-32, label, attributes where the set has them (one bit each), pixels.
@@ -153,12 +153,12 @@ def _checked_values(path: Path, opened: _Opened, numbers: NDArray[np.int64], siz
         raise DataError(f"{path}: LMDB can't read it ({error}); {remedy(path)}") from error
 
 
-_opened: dict[tuple[int, int], _Opened] = {}  # by device and inode: a file that was rebuilt is another one
+_opened: dict[tuple[int, int], _Opened] = {}  # by device and inode: a rebuilt file is another one
 _opening = threading.Lock()
 
 
 def _renew_lock() -> None:
-    """Give a forked child a lock of its own: one that another thread held then would stay held for ever."""
+    """Give a forked child its own lock: one that another thread held at the fork would never be released."""
     global _opening
     _opening = threading.Lock()
 
@@ -167,7 +167,7 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _open_checked(path: Path, manifest: StoreManifest) -> _Opened:
-    """Compare a store with its manifest and open it, or return it when this process has done so."""
+    """Check a store against its manifest and open it, or return it if this process has opened it already."""
     with _opening:
         try:
             status = path.stat()
@@ -179,7 +179,7 @@ def _open_checked(path: Path, manifest: StoreManifest) -> _Opened:
             return known
         _check_file(path, manifest)
         if known is not None:
-            # After a fork this is the parent's; closing it here leaves the parent's own untouched.
+            # After a fork this belongs to the parent; closing it here doesn't affect the parent's.
             known.environment.close()
         opened = _Opened.new(open_readonly(path), manifest)
         try:

@@ -12,12 +12,12 @@ from gan.errors import ConfigError
 from gan.faults import read_checked
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-PLAIN = ("dl.yf.io",)  # LSUN's host has no TLS; nobody who sits between can forge a SHA-256
+PLAIN = ("dl.yf.io",)  # LSUN's host has no TLS; SHA-256 protects against tampering
 DRIVE = "gdrive:"
 
 
 def _check_source(source: str) -> str:
-    """Admit a file of this project, https, `gdrive:ID`, or http where nothing else is to be had."""
+    """Allow a file of this project, https, `gdrive:ID`, or http for hosts that have nothing else."""
     if re.fullmatch(rf"{DRIVE}[A-Za-z0-9_-]+", source):
         return source
     address = urlsplit(source)
@@ -40,7 +40,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class FileEntry(StrictModel):
-    """One file: what its bytes are and where they can be had."""
+    """One file: its size, its hashes and its sources."""
 
     name: FileName
     urls: Annotated[list[Source], Field(min_length=1)]  # in order of preference

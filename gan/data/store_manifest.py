@@ -23,7 +23,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Skipped(StrictModel):
-    """An image of the source that is not in the store."""
+    """An image of the source that was left out of the store."""
 
     name: str
     reason: str
@@ -51,7 +51,7 @@ class StoreManifest(StrictModel):
 
 
 def manifest_path(path: Path) -> Path:
-    """Where the manifest of a store lies."""
+    """Path of a store's manifest."""
     return path.with_suffix(".json")
 
 
@@ -66,7 +66,7 @@ def seal_of(manifest: dict[str, Any]) -> str:
 
 
 def remedy(path: Path) -> str:
-    """The end of a message: what makes a store again."""
+    """End of a message: the command that rebuilds a store."""
     return f"run 'dvc repro -f convert@{path.stem}'"
 
 

@@ -52,7 +52,7 @@ def write_store(
             _write_records(temporary, packer.pack(records), _map_size(count, packer.size), packer.size)
             digest = packer.digest.hexdigest() if not packer.left_out else _digest_again(temporary, packer)
         except lmdb.Error as error:
-            # LMDB's error for a full disk is no OSError, by which a stage knows its exit code.
+            # LMDB's error for a full disk isn't an OSError, which the exit code depends on.
             raise OSError(errno.EIO, f"LMDB can't write ({error}); is the disk full?", str(path)) from error
         manifest = {
             "format": FORMAT,
@@ -181,7 +181,7 @@ def _write_records(path: Path, items: Iterator[tuple[bytes, bytes]], map_size: i
             with environment.begin(write=True) as transaction:
                 for key, value in batch:
                     if not transaction.put(key, value, append=True):
-                        # LMDB says so only by this answer, and drops the record.
+                        # LMDB reports a failed write only by this return value.
                         raise RuntimeError(f"record {KEY.unpack(key)[0]} came out of order")
         with path.open("wb") as stream:
             environment.copyfd(stream.fileno(), compact=True)

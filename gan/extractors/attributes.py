@@ -1,4 +1,4 @@
-"""Owns the small network for yes-or-no attributes, such as CelebA's 40, whose features score such images.
+"""Owns the small network for binary attributes, such as CelebA's 40, whose features score such images.
 
 It is mnistnet for colour images, with an output for each attribute, and is trained, saved and run by the
 same code. No accuracy on CelebA itself is claimed: it was only ever trained on made-up archives here.
@@ -18,7 +18,7 @@ class AttributeNet(MnistNet):
     """mnistnet's layers with one output for each attribute, each a logit by itself."""
 
     def check(self, image: ImageShape) -> None:
-        """Raise ConfigError for sides below 8, which three halvings leave nothing of."""
+        """Raise ConfigError for sides below 8, which can't be halved three times."""
         if min(image.height, image.width) < 8:
             raise ConfigError(f"attributes are told of images of 8 pixels or more, not {tuple(image)}")
 
@@ -33,5 +33,5 @@ class AttributeNet(MnistNet):
 
 
 def attribute_accuracy(probabilities: NDArray[np.float32], attributes: NDArray[np.bool_]) -> float:
-    """Share of the attributes (N, A), over all images, that are told rightly."""
+    """Share of the attributes (N, A), over all images, that are predicted correctly."""
     return float(np.mean((probabilities > 0.5) == attributes))

@@ -1,22 +1,22 @@
-"""Owns the interface of what takes features from images."""
+"""Owns the interface of feature extractors."""
 
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pictures = Literal["inception", "attributes"]  # what may score images that are no digits
+Pictures = Literal["inception", "attributes"]  # extractors for images other than digits
 
 
 class Features(NamedTuple):
-    """What an extractor says of N images."""
+    """Features and probabilities of N images."""
 
     features: NDArray[np.float32]  # (N, size)
     probabilities: NDArray[np.float32] | None  # (N, K); (N, C, K) where each channel is named by itself
 
 
 class Extractor(Protocol):
-    """Takes features from images; a score in them compares only with scores of equal name and sha256."""
+    """Extracts features from images; scores compare only if name and sha256 are equal."""
 
     name: ClassVar[str]  # in a metric's full name: lower-case letters and digits
     resize: ClassVar[str]  # of images to the size that the network takes
@@ -30,4 +30,4 @@ class Extractor(Protocol):
         """Number of features of one image."""
 
     def extract(self, images: NDArray[np.uint8]) -> Features:
-        """Features of images (N, C, H, W), the same in whatever portions they come."""
+        """Features of images (N, C, H, W), independent of how these are split into batches."""

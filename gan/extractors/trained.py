@@ -1,4 +1,4 @@
-"""Owns the extractors whose networks are trained here. Imports them inside functions: names cost no torch."""
+"""Owns the extractors whose networks are trained here. Imports torch inside functions only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DigitExtractor(TrainedExtractor):
 
 
 class AttributeExtractor(TrainedExtractor):
-    """The features of a network that tells yes-or-no attributes; it names no classes."""
+    """The features of a network that predicts binary attributes; it has no classes."""
 
     name: ClassVar[str] = "attributes"
 

@@ -1,7 +1,7 @@
 """Owns the list of metrics: what measures each, which data have it, and how it is shown.
 
-A further metric is a module of this folder and an entry of METRICS: files of scores, the leaderboard,
-pages and claims all read this list. Loads no torch.
+To add a metric, write a module in this folder and an entry of METRICS: score files, the leaderboard, pages
+and claims all read this list. Doesn't import torch.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Metric(NamedTuple):
 
     name: str  # short, in lower case, as claims and files have it
     title: str
-    measure: Measure  # gives this metric, and perhaps others, by name; nothing where the data have none
+    measure: Measure  # returns this metric, and perhaps others, by name; none where the data lack it
     better: Literal["lower", "higher", "neither"]
-    decimals: int | None = None  # of values, or of per cent where it is a share; None: three digits
+    decimals: int | None = None  # of values, or of per cent for a share; None: three digits
     is_share: bool = False
-    needs: Literal["any", "classes", "modes"] = "any"  # names of images: one each, or several at once
-    has_column: bool = True  # in the table of a report; those of the first table and of pages alone don't
+    needs: Literal["any", "classes", "modes"] = "any"  # labels of an image: one, or several at once
+    has_column: bool = True  # in the second table of a report
 
     @property
     def meaning(self) -> str:
@@ -61,7 +61,7 @@ def _memorised(samples: Samples, reference: Reference) -> dict[str, float]:
 
 
 def _classes(samples: Samples, reference: Reference) -> dict[str, float]:
-    """Of more than 100 classes, which even shares would leave below one in a hundred, only `is`."""
+    """For more than 100 classes, where even equal shares are below one in a hundred, only `is`."""
     probabilities = samples.probabilities
     if probabilities is None:
         return {}

@@ -1,4 +1,4 @@
-"""Owns the scores that are read off the classes that an extractor names: how many, how surely, how evenly."""
+"""Owns scores of predicted classes: how many there are, how confident and how evenly spread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the count of modes where several things are named of one image: the names together are a mode.
+"""Owns counting modes of images with several labels: the combination of labels is the mode.
 
 The three digits of stacked MNIST, or column and row of a mixture's points.
 """

@@ -16,7 +16,7 @@ _NAME = re.compile(
 
 
 class MetricName(NamedTuple):
-    """A metric, the protocol of its value, and whose value it is; `str` writes it, `parse` reads that."""
+    """A metric with the protocol and the owner of its value; `str` writes the name, `parse` reads it."""
 
     metric: str  # short name, such as fid_infinity
     extractor: str
@@ -26,7 +26,7 @@ class MetricName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> MetricName | None:
-        """Take a full name apart; None for a text that is none."""
+        """Parse a full name; None for other texts."""
         if (found := _NAME.fullmatch(text)) is None:
             return None
         metric, extractor, samples, split, suffix = found.groups(default="")

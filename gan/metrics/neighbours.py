@@ -1,4 +1,4 @@
-"""Owns what nearest neighbours say of samples: how real and how varied they are, copies and repeats.
+"""Owns scores by nearest neighbours: how real and how varied samples are, copies and repeats.
 
 Exact, in portions of rows: no whole matrix of distances is held. Works on rows of features or of pixels.
 """
@@ -16,10 +16,10 @@ Float64s = NDArray[np.float64]
 
 PRECISION_K = 3  # Kynkaanniemi et al., 2019
 COVERAGE_K = 5  # Naeem et al., 2020
-SUSPICIOUS_PERCENTILE = 1.0  # of real images' distances; what lies as close as these is no independent draw
+SUSPICIOUS_PERCENTILE = 1.0  # of real images' distances; a sample this close isn't an independent draw
 _PORTION = 2**18  # distances held at a time; larger portions leave the cache
 _LEAST_ROWS = 128  # of a product with many others, which is slow with a few
-_ROUNDING = 1e-13  # of the squared lengths: what a squared distance may owe to cancellation
+_ROUNDING = 1e-13  # of the squared lengths: the cancellation error of a squared distance
 
 
 class Neighbourhoods(NamedTuple):
@@ -126,7 +126,7 @@ def _to_neighbours(rows: Float64s) -> Float64s:
     found = np.empty((len(rows), COVERAGE_K + 1))
     for begin, squares in _portions(rows, rows):
         numbers = np.arange(len(squares))
-        squares[numbers, begin + numbers] = -1.0  # itself comes first, before its exact repeats
+        squares[numbers, begin + numbers] = -1.0  # the row itself comes first, before its exact repeats
         lowest = np.partition(squares, COVERAGE_K, axis=1)[:, : COVERAGE_K + 1]
         found[begin : begin + len(squares)] = np.sort(lowest, axis=1)
     found[:, 0] = 0.0
@@ -142,7 +142,7 @@ def _portions(rows: Float64s, others: Float64s) -> Iterator[tuple[int, Float64s]
         squares = (-2.0 * rows[begin : begin + step]) @ others.T
         squares += lengths
         squares += own[begin : begin + step, None]
-        squares[squares < rounding] = 0.0  # equal rows are at no distance, whatever the sums round to
+        squares[squares < rounding] = 0.0  # equal rows are at distance 0, whatever rounding gives
         yield begin, squares
 
 

@@ -1,4 +1,4 @@
-"""Owns the scores of generated images that are read off the pixels: repeats, sharpness, diversity.
+"""Owns scores computed from pixels: repeats, sharpness, diversity.
 
 Imports torch inside functions: reports read the names of metrics, and need no torch.
 """

@@ -1,4 +1,4 @@
-"""Owns what is scored, and what it is scored against."""
+"""Owns the inputs of every metric: the samples and the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gan.metrics.neighbours import suspicious_distance
 
 
 class Samples(NamedTuple):
-    """N images that are scored, and what an extractor says of them."""
+    """N images to score, with an extractor's features and probabilities."""
 
     features: Floats  # (N, D)
     probabilities: Floats | None  # (N, K); (N, C, K) where each channel is named by itself

@@ -1,4 +1,4 @@
-"""Owns running the cells that claims lack: which of them fit a budget, and how DVC gets to run them."""
+"""Owns running the cells that claims lack: choosing those that fit a budget, and running them by DVC."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cells_within(claims: Sequence[Claim], params: Params, budget: float) -> list
 
 @contextmanager
 def selected(cells: Sequence[Cell]) -> Iterator[None]:
-    """Let params.yaml select cells of one data set and budget, for DVC knows no others, and then undo it.
+    """Select cells of one data set and budget in params.yaml, where DVC looks, and undo it afterwards.
 
     An edit of params.yaml in the meantime stays. Where the process is killed, `gantry select` goes back.
     """

@@ -29,14 +29,13 @@ from pipeline.claims.vocabulary import history_scalars, score_names, snapshot_sc
 from pipeline.stage import Cell, find_dataset, find_recipe
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
-# Of an image in one update, where nothing like it was trained; measured: 1.9 to 6.5e-4, and 0.5 to 8e-5 of
-# perceptrons.
+# Per image and update, if nothing similar was trained; measured: 1.9 to 6.5e-4, perceptrons 0.5 to 8e-5.
 PASS_SECONDS, PASS_SECONDS_OF_PERCEPTRONS = 3e-4, 4e-5
-CELL_SECONDS = 30.0  # of a cell's stages beside training, half of it imports
+CELL_SECONDS = 30.0  # a cell's stages other than training, half of it imports
 
 
 class CellsParams(StrictModel):
-    """Where a claim's entries run, beside their names."""
+    """The data set, budget and seeds of a claim's entries."""
 
     dataset: Name
     budget: Budget
@@ -231,7 +230,7 @@ def minutes_of(cells: Sequence[Cell], params: Params) -> float:
 
 def _training_seconds(cell: Cell, params: Params) -> float:
     if cell.history.is_file():
-        return 0.0  # trained, only not scored
+        return 0.0  # trained, but not scored
     recipe = find_recipe(cell, params)
     steps = recipe.steps[cell.budget]  # type: ignore[index]
     pattern = f"{cell.dataset}-{cell.variant}-*.json"

@@ -1,4 +1,4 @@
-"""Owns what the runs of a claim left behind: which file holds which number.
+"""Owns the evidence for a claim: which file of its runs holds which number.
 
 Scores bear their protocol in their names; a claim compares cells of one study, which share it.
 """
@@ -22,11 +22,11 @@ from pipeline.stage import Cell
 
 
 class MetricNameError(DataError):
-    """A name that no metric or curve of a run's file has, or several: no lack of evidence, but a fault."""
+    """A name that matches no metric or curve of a run's files, or several: not a lack of evidence."""
 
 
 class Evidence:
-    """What the runs of a claim's cells left behind, read when asked for and once."""
+    """Results of a claim's cells, read lazily and once."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = cells
@@ -34,7 +34,7 @@ class Evidence:
         self._history = cache(read_history)
 
     def runs(self, variant: str) -> list[Cell]:
-        """Cells of one roster entry, one a seed."""
+        """Cells of one entry, one per seed."""
         return [cell for cell in self.cells if cell.variant == variant]
 
     def quantities(self, variant: str, quantity: str) -> list[float]:

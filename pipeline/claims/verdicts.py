@@ -62,7 +62,7 @@ def verdicts_page(judgements: Sequence[Judgement]) -> str:
 
 
 def verdicts_markdown(judgements: Sequence[Judgement]) -> str:
-    """Write the verdicts as one table, and below it what those claims need that were not run here."""
+    """Write the verdicts as a table, and below it what the claims that were not run here need."""
     tested = [judgement for judgement in judgements if judgement.verdict != "not run here"]
     others = [judgement for judgement in judgements if judgement.verdict == "not run here"]
     lines = ["# Claims of the ancestors", "", counts_text(judgements), ""]
@@ -89,7 +89,7 @@ def counts_text(judgements: Sequence[Judgement]) -> str:
 
 
 def where(claim: Claim) -> str:
-    """On what a claim is tested."""
+    """Data set, budget and seeds on which a claim is tested."""
     cells = claim.cells
     if cells is None:
         return ""

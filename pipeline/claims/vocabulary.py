@@ -21,7 +21,7 @@ _BEGAN = ("began/k", "began/balance", "began/measure", "generator/outside")
 
 SCALARS: dict[
     str, tuple[str, ...]
-] = {  # of each kind; those held out stand there where there are such images
+] = {  # of each kind; held-out ones exist only where there are held-out images
     "gan": _LOGITS,
     "dcgan": _LOGITS,
     "lsgan": (*_LOGITS, "loss/critic_real", "loss/critic_fake"),

@@ -1,4 +1,4 @@
-"""Owns the command `gantry`: what a person asks for by name.
+"""Owns the command `gantry`.
 
 What a command needs it loads when it runs: reading params.yaml takes longer than showing a command's help,
 and torch and MLflow take seconds.
@@ -35,7 +35,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click's own; the reader of a broken pipe has seen enough
+            raise  # click's own errors, and a broken pipe, which isn't a fault
         except Exception as error:
             raise SystemExit(report_error(error, debug=ctx.params.get("debug", False))) from error
 

@@ -1,4 +1,4 @@
-"""Owns the commands that show data sets, take images out of them, and bring new ones in."""
+"""Owns the commands that list, show, export and import data sets."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def export(name: str, folder: Path, split: str, count: int | None, force: bool) 
     "--licence", default="not stated", show_default=True, help="What may be done with the pictures."
 )
 def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, licence: str) -> None:
-    """Make data set NAME of pictures of your own at PATH.
+    """Make data set NAME from your own pictures at PATH.
 
     PATH is a folder or a zip of JPEG, PNG or WebP files, an LMDB folder or zip as LSUN's, an
     images-idx3 file beside its labels, or an npy of uint8. Sub-folders are classes; top folders named

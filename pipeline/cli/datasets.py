@@ -1,4 +1,4 @@
-"""Owns what `gantry data` shows: which images there are, what is missing, and how to take them out."""
+"""Owns what `gantry data` shows: which images there are, what is missing, and their export."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ def _describe(name: str, params: Params, entry: DatasetEntry | None) -> dict[str
 
 
 def _missing_files(name: str, entry: DatasetEntry | None) -> tuple[list[str], int]:
-    """Name the raw files that aren't there, and count their bytes that have to come."""
+    """List the missing raw files, and count the bytes still to download."""
     missing = []
     left = 0
     for file in entry.files if entry else ():
@@ -111,7 +111,7 @@ def _missing_files(name: str, entry: DatasetEntry | None) -> tuple[list[str], in
 
 
 def data_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out what `list_data` found."""
+    """Format the result of `list_data` as a table."""
     table = Table(box=None, pad_edge=False)
     for column in ("name", "images", "size", "splits", "digest", "state", "licence"):
         table.add_column(column, justify="right" if column == "images" else "left", overflow="fold")

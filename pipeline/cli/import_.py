@@ -1,4 +1,4 @@
-"""Owns `gantry import`: how pictures of one's own become a data set of this project.
+"""Owns `gantry import`, which makes a data set from your own pictures.
 
 They are brought to data/own/NAME in one of the layouts that conversion knows, with an entry in
 data/manifest.yaml and in params.yaml. From then on it is a data set like any other.
@@ -33,11 +33,11 @@ from gan.files import sha256_of, write_bytes
 from pipeline.stage import OWN
 from pipeline.study.params_file import append_line
 
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # where zip begins: the date of every member, for equal bytes
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # zip's first date, given to every member so that bytes are equal
 
 
 class Brought(NamedTuple):
-    """What a path was found to be, and how it is brought into a folder."""
+    """What a path holds, and how to copy it into a folder."""
 
     layout: Layout
     bring: Callable[[Path], None]
@@ -54,7 +54,7 @@ def import_data(
     crop: CropName = "short_side",
     licence: str = "not stated",
 ) -> Plan:
-    """Make a data set `name` of pictures at `source`. Nothing is left when a step fails.
+    """Make a data set `name` from pictures at `source`. If a step fails, nothing is left behind.
 
     source: a folder or zip of images, a folder or zip with LSUN's data.mdb, an IDX file of images
     beside that of its labels, or an npy of uint8.
@@ -71,7 +71,7 @@ def import_data(
         brought.bring(folder)
         plan = _plan(brought.layout, folder, size, grey, crop)
         recipes = find_recipes(params, plan.image)
-        with convert(folder, plan) as found:  # the first pictures show what would fail after hours
+        with convert(folder, plan) as found:  # the first pictures show early faults
             _check_first(found.records)
             count = max(end for _, end in found.splits.values())
             samples = _samples(found.splits)
@@ -97,7 +97,7 @@ def _kept_on_success(folder: Path) -> Iterator[None]:
 
 
 def recognise(source: Path) -> Brought:
-    """Say what a path holds. Raises ConfigError when it is nothing that can be imported."""
+    """Detect what a path holds. Raises ConfigError if it can't be imported."""
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
     if source.is_dir():

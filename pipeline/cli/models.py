@@ -1,4 +1,4 @@
-"""Owns the commands around MLflow: what is registered, samples of it, and what it lost."""
+"""Owns the commands around MLflow: list models, sample from them, restore what the database lost."""
 
 from pathlib import Path
 

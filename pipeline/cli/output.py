@@ -1,4 +1,4 @@
-"""Owns how answers are printed: tables, JSON, counted nouns."""
+"""Owns printing answers: tables, JSON, counted nouns."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    is_unicode = sys.stdout.encoding.lower().startswith("utf")  # elsewhere JSON's own escapes lose nothing
+    is_unicode = sys.stdout.encoding.lower().startswith("utf")  # elsewhere JSON's own escapes are used
     click.echo(json.dumps(value, indent=1, ensure_ascii=not is_unicode))
 
 

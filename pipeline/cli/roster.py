@@ -1,4 +1,4 @@
-"""Owns the roster as a list: what each entry is, how large its networks are, and how that is printed."""
+"""Owns `gantry variants`: describes each entry and the size of its networks, and prints the list."""
 
 import re
 import textwrap

@@ -1,4 +1,4 @@
-"""Owns `gantry sample`: which model it finds, and how its images are written."""
+"""Owns `gantry sample`: finds the model and writes its images."""
 
 import math
 import tempfile
@@ -21,7 +21,7 @@ from pipeline.tracking.database import mlflow_session
 
 @contextmanager
 def model_folder(model: str) -> Iterator[Path]:
-    """Yield a folder with card and weights: the one that is named, or a download that goes away again."""
+    """Yield a folder with card and weights: the named one, or a temporary download."""
     if Path(model).is_dir() or "/" in model:
         yield Path(model)
         return

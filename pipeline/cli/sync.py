@@ -1,4 +1,4 @@
-"""Owns `gantry sync`: what MLflow lacks of a study, written from the cells' files."""
+"""Owns `gantry sync`, which writes what MLflow lacks of a study from the cells' files."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -30,7 +30,7 @@ def sync_study(cells: Sequence[Cell], params: Params) -> Iterator[str]:
 
 
 def trained_cells(cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Part cells into those that can be synced and those that lack a model, scores or times."""
+    """Split cells into those that can be synced and those that lack a model, scores or timings."""
     there: list[Cell] = []
     missing: list[Cell] = []
     for cell in cells:

@@ -1,1 +1,1 @@
-"""What pictures, charts and pages are drawn with."""
+"""Drawing of pictures, charts and pages."""

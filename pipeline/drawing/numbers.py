@@ -1,4 +1,4 @@
-"""Owns how numbers are written on pages and in charts."""
+"""Owns formatting numbers on pages and in charts."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ def fixed(value: float | None, decimals: int) -> str:
 
 
 def decimals_for(values: Sequence[float]) -> int:
-    """Decimals that leave two significant digits to the smallest value, six at most."""
+    """Decimals that give the smallest value two significant digits, at most six."""
     smallest = min((abs(value) for value in values if value), default=1.0)
     return next((n for n in range(6) if smallest * 10**n >= 10), 6)
 
@@ -24,7 +24,7 @@ def percent(share: float) -> str:
 
 
 def significant(value: float | None) -> str:
-    """Write a number with three significant digits and all its whole ones: 5,188, 33.1, 0.0023."""
+    """Write a number with three significant digits, but every digit before the point: 5,188, 33.1, 0.0023."""
     if not value:
         return "–" if value is None else "0"
     return fixed(value, min(max(2 - math.floor(math.log10(abs(value))), 0), 6))

@@ -15,10 +15,10 @@ from gan.errors import DataError
 
 Pixels = NDArray[np.uint8]
 
-SCALE = 2  # whole, so that every pixel of a digit stays a square
+SCALE = 2  # an integer, so that every pixel of a digit stays a square
 PLANE, DOT = 28, 3  # side of the picture that a point of a mixture is drawn in, and of the dot
 MANY, SMALL = 56, 1  # the same where a picture shows many points
-GROUND = 48  # grey, so that one picture ends where the next begins
+GROUND = 48  # grey, so that neighbouring pictures can be told apart
 GAP = 2  # between the tiles of a grid, in pixels of the images
 FRAME, LAST_FRAME = 600, 2500  # milliseconds
 INK, MUTED = (240, 240, 240), (150, 150, 150)
@@ -88,7 +88,7 @@ def read_grid(path: Path, image: ImageShape, columns: int = 8) -> Pixels:
 
 
 def along_the_run(previews: Sequence[Pixels], rows: int) -> Pixels:
-    """Lay out one noise vector a row and one preview a column, so that time runs to the right."""
+    """Lay out one noise vector per row and one preview per column, so that time runs to the right."""
     images = np.stack([preview[:rows] for preview in previews], axis=1)  # (rows, previews, C, H, W)
     return lay_out(images.reshape(-1, *images.shape[2:]), columns=len(previews))
 
@@ -102,12 +102,12 @@ def encode_png(picture: Pixels) -> bytes:
 
 
 def data_uri(picture: Pixels) -> str:
-    """Encode a picture as an address that holds it whole."""
+    """Encode a picture as a data URI."""
     return png_uri(encode_png(picture))
 
 
 def png_uri(content: bytes) -> str:
-    """Write a PNG file as an address that holds it whole."""
+    """Encode a PNG file as a data URI."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 

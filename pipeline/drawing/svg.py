@@ -25,7 +25,7 @@ class Chart:
 
 
 class Margins(NamedTuple):
-    """Room around the part of a drawing that lines are drawn in."""
+    """Margins around the plot area."""
 
     left: int
     right: int
@@ -35,7 +35,7 @@ class Margins(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """Maps places and values to a drawing's coordinates, both linearly or both by logarithm."""
+    """Maps data to coordinates of the drawing, both axes linear or both logarithmic."""
 
     width: int
     height: int
@@ -64,7 +64,7 @@ class Frame:
         return begin + self._part(self.right - begin, first, place, last)
 
     def y(self, value: float) -> float:
-        """Coordinate of a value; one beyond the range lies at its end."""
+        """Coordinate of a value, clipped to the range."""
         low, high = self.values
         inside = min(max(value, low), high)
         return self.margins.top + self._part(self.floor - self.margins.top, high, inside, low)

@@ -1,4 +1,4 @@
-"""Owns how a page is made from its template: what templates may do, and the style sheet that pages share."""
+"""Owns the template environment of pages: filters, strictness and the shared style sheet."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ STYLE = Path(__file__).with_name("style.css")
 def page_template(folder: Path, template: str) -> Template:
     """Load a template by the name of its file in a folder, or make one of a text.
 
-    A name that a page lacks is an error, never an empty place.
+    An undefined name is an error.
     """
     environment = Environment(
         loader=FileSystemLoader([folder, STYLE.parent]),

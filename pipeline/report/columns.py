@@ -32,7 +32,7 @@ class Line:
     steps: str
     images_seen: str
     minutes: str
-    lead: str  # the score that a reader looks for first, as beside a picture
+    lead: str  # the main score, as shown beside a picture
     told: str  # the same, with what it is measured by
 
     @property
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """The leaderboard of one data set: the scale's two ends, and the lines between them."""
+    """The leaderboard of one data set: floor, ceiling, and the lines between them."""
 
     floor: Line
     lines: list[Line]
@@ -117,7 +117,7 @@ class _Text:
         return Line(scores=scores, details=details, lead=lead, told=told, **fields)  # type: ignore[arg-type]
 
     def _scores(self, row: Row, end: Suffix) -> dict[str, str]:
-        """Write the first table's scores; noise is no yardstick where modes are counted."""
+        """Write the first table's scores; where modes are counted there is no share of the ceiling."""
         board = self.board
         fid, kid = board.fid(row, end), board.score(row, "kid", end)
         raw = "" if end else fixed(board.score(row, "fid", "raw"), self.fid_decimals)
@@ -172,7 +172,7 @@ class MetricLine(NamedTuple):
 
 
 def metric_lines(board: Board, row: Row) -> list[MetricLine]:
-    """Write every metric of a row, those that have a meaning here first."""
+    """Write every metric of a row, known ones first."""
     names = [name for name in map(MetricName.parse, row.metrics) if name and not name.suffix]
     there = [name.metric for name in names if name.protocol == board.protocol.protocol]
     lines = [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 4  # panels side by side
 LEGEND_COLUMNS = 7
-# What each critic is watched by: the first of these that its history has.
+# The curve shown for a critic: the first of these that its history has.
 WATCHED = ("W estimate", "M", "Energy", "Potential", "Mean score", "Critic loss")
 COLOURS = ("#1f5fbf", "#b45309", "#15803d")
 MUTED = "#5d646e"
@@ -79,7 +79,7 @@ def _leaderboard(board: Board) -> Figure:
             )
         mean, low, high = standing.fid
         if low is not None and high is not None:
-            # A logarithmic axis has no place for an end below zero: it is drawn to half of the floor.
+            # A logarithmic axis can't show an end below zero, so it is drawn down to half of the floor.
             ends = [max(low, floor / 2, 1e-3), high]
             axes.plot(ends, [place, place], color=COLOURS[0], linewidth=1, solid_capstyle="butt", zorder=1)
             axes.plot(mean, place, "|", color=COLOURS[0], markersize=10)
@@ -113,7 +113,7 @@ def _leaderboard(board: Board) -> Figure:
 
 
 def _critics(rows: Sequence[Row]) -> Figure:
-    """One panel a variant with the curve by which its critic is watched, over generator steps."""
+    """One panel per variant with its critic's main curve, over generator steps."""
     from matplotlib.figure import Figure
 
     names = short_names(rows)

@@ -1,4 +1,4 @@
-"""Owns the charts of a run's scalars: which stand together, what they show, and their drawing as SVG."""
+"""Owns the charts of a run's scalars: how they are grouped, what they show, and drawing them as SVG."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ def _pair(prefix: str) -> dict[str, str]:
     return {f"{prefix}real": "real", f"{prefix}fake": "fake"}
 
 
-# Charts that readers look for, in this order; any other column gets a chart of its own.
+# Well-known charts, in this order; any other column gets its own chart.
 CHARTS = [
     Kind("Critic loss", {"loss/critic": ""}, "what the critic minimises, penalties included"),
     Kind("Generator loss", {"loss/generator": ""}, "what the generator minimises"),

@@ -1,4 +1,4 @@
-"""Owns the leaderboard: the order of its rows, where they fall short, and the means over seeds.
+"""Owns the leaderboard: the order of its rows, their faults, and the means over seeds.
 
 Two protocols never share a table: a board holds the cells of one data set, all scored by one
 evaluator with one number of samples against one split.
@@ -16,7 +16,7 @@ from gan.metrics.names import MetricName, Suffix, find_names, is_of_reference
 from pipeline.report.rows import Row
 from pipeline.scores.intervals import COMPARISON, METHOD, Interval, Rank, interval, ranks
 
-REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the ones alone 23
+REPEATED_SPREAD = 5.0  # grey levels; 5,000 real digits have 49, the digit 1 alone 23
 # A share of copies or of near repeats is a fault above both. Real images score about 1 % by the metrics'
 # own construction; one sample in twenty is beyond what their count or a loose evaluator explains.
 COPIED_SHARE, COPIED_TIMES = 0.05, 3.0  # of the samples; times what real images score
@@ -145,7 +145,7 @@ class Board:
         return found
 
     def flags(self, row: Row) -> list[str]:
-        """Write the faults of a row in words, each by itself."""
+        """Write each fault of a row in words."""
         return [fault.text for fault in self.faults(row)]
 
 
@@ -186,7 +186,7 @@ class Standing(NamedTuple):
     rows: list[Row]
     fid: Interval
     rank: Rank | None  # None for a single run, and where all runs diverged
-    collapsed: int  # runs that repeat one image or miss classes; a diverged one is only that
+    collapsed: int  # runs that repeat one image or miss classes; diverged runs are not counted
 
     @property
     def diverged(self) -> int:

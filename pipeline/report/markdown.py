@@ -1,4 +1,4 @@
-"""Owns results as Markdown: README's tables, and the report that is put below a pull request."""
+"""Owns results as Markdown: README's tables, and the report that is posted to a pull request."""
 
 from collections.abc import Sequence
 

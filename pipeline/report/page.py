@@ -1,4 +1,4 @@
-"""Owns the report's first page: the sections of each data set between a heading and how to do it again.
+"""Owns the report's first page: a heading, the sections of each data set, and how to reproduce it.
 
 A page is one file that opens anywhere: its pictures and drawings are part of it, and it names no
 address but those of the other pages of its report.

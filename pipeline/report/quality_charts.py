@@ -26,7 +26,7 @@ GOLDEN_ANGLE = 137.508  # between the hues of neighbours in the ranking, whose l
 
 
 class Axis(NamedTuple):
-    """What a panel's points are drawn over."""
+    """The horizontal axis of a panel."""
 
     title: str
     place: Callable[[Track], list[float]]
@@ -68,7 +68,7 @@ class Strand:
 
     @property
     def is_dashed(self) -> bool:
-        """Whether the lines are dashed, which tells hues apart that are close."""
+        """Whether the lines are dashed, which distinguishes similar hues."""
         return self.index % 2 == 1
 
 
@@ -130,7 +130,7 @@ def _draw(axis: Axis, strands: Sequence[Strand], alone: int | None) -> Chart:
     dots = [dot for strand in strands for track in strand.tracks for dot in track.dots(axis)]
     frame = _frame_of([place for place, _, _ in dots], [fid for _, fid, _ in dots])
     body = [_grid(frame, has_start=min(place for place, _, _ in dots) <= 0)]
-    # What is drawn last lies on top: the best, or the one that the page is about.
+    # The last one drawn is on top: the best, or the one that the page is about.
     for strand in sorted(strands, key=lambda strand: (strand.index == alone, -strand.index)):
         body += [
             _line(axis, frame, strand, track, is_muted=alone not in (None, strand.index))
@@ -162,7 +162,7 @@ def _told(track: Track) -> str:
 
 
 def _frame_of(places: Sequence[float], fids: Sequence[float]) -> Frame:
-    """Make the frame that holds these places and FIDs, with a margin below and above."""
+    """Make a frame that fits these positions and FIDs, with a margin below and above."""
     positive = [place for place in places if place > 0] or [1.0]
     first, last = min(positive), max(positive)
     low, high = min(fids), max(fids)

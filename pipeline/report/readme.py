@@ -28,7 +28,7 @@ def readme_block(params: Params) -> str:
 
 
 def write_readme(params: Params) -> None:
-    """Replace what stands between README's markers. Raises ConfigError when they are missing."""
+    """Replace the text between README's markers. Raises ConfigError when they are missing."""
     before, _, after = _split_readme()
     write_bytes(README, f"{before}{BEGIN}\n{readme_block(params)}\n{END}{after}".encode())
 

@@ -1,4 +1,4 @@
-"""Owns what pages show of one data set: read from its cells' files, drawn, and ready to print."""
+"""Owns the results of one data set as pages show them: read from its cells' files, drawn and formatted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pipeline.stage import Cell
 
 STRIP = 12  # digits in a row of the same noise
 GRID = 64
-PICTURED_BYTES = 900_000  # of pixels on the first page, which is to load at once wherever it is read
+PICTURED_BYTES = 900_000  # of pixels on the first page, so that it loads quickly
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class PicturedRun:
     page: str  # file name of its own page
     row: Row
     line: Line
-    noise: str  # its latent law, where that is not the usual one
+    noise: str  # its noise law, where that is not the usual one
     strip: str
-    grid: str  # nothing where so many images would make the page heavy
+    grid: str  # empty where so many images would make the page heavy
     card: Card
     training: dict[str, Any]
 

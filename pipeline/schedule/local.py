@@ -13,12 +13,12 @@ WAITS = (1, 2, 4, 8)  # seconds before each further try
 
 
 def dvc(*arguments: str) -> list[str]:
-    """Command line of DVC in this very environment."""
+    """Command line of DVC in the running environment."""
     return [sys.executable, "-m", "dvc", *arguments]
 
 
 def run(stages: Sequence[str], log: Path) -> int:
-    """Run stages and nothing that they depend on, their output into a log.
+    """Run stages without their dependencies, and append their output to a log.
 
     One DVC does them all: it reads params.yaml and dvc.lock for seconds before its first. Where another one
     holds their files, it is tried again, but only before any stage has begun: what such a try had run and

@@ -37,11 +37,11 @@ from pipeline.tracking.database import prepare_database
 
 SHARED_STAGES = ["code", "download", "convert", "contact", "evaluator", "reference"]
 CELL_STAGES = ["train", "trajectory", "sample", "evaluate", "register"]  # and then `collect`, of the study
-# What stages read and don't write, and the rest of what `dvc status` would look at, but for the report.
+# What stages read but don't write; below, the rest of what `dvc status` looks at, except the report.
 SOURCES = ["dvc.yaml", str(PARAMS), str(MANIFEST), str(OWN), "gan", "pipeline", "recipes"]
 PRODUCTS = ["dvc.lock", "data", "models", "build"]
 UP_TO_DATE = Path("build/up-to-date")
-STDERR = 2  # file descriptor: what the stages say is no answer, which may be JSON
+STDERR = 2  # file descriptor: stages must not write into stdout, which may be JSON
 # glibc gives large blocks back to the kernel and faults them in again at every step. Keeping them was
 # measured as 1.1 to 1.3 times as fast at 32 pixels in bfloat16; at 28 pixels in float32 six noisy pairs
 # gave 0.95 to 1.27. The results don't depend on it; other allocators don't read it.
@@ -90,7 +90,7 @@ def repro(jobs: int) -> int:
     before = fingerprint(SOURCES)
     if (final := subprocess.run(dvc("repro"), check=False)).returncode != 0:
         return final.returncode
-    if fingerprint(SOURCES) == before:  # nobody has edited them meanwhile
+    if fingerprint(SOURCES) == before:  # they were not edited meanwhile
         write_bytes(UP_TO_DATE, fingerprint(everything).encode())
     print(f"\ndone in {time.monotonic() - began:.0f} s")
     return say_where(report_folder(params))
@@ -105,7 +105,7 @@ def is_up_to_date(now: str) -> bool:
 
 
 def fingerprint(roots: list[str]) -> str:
-    """Digest of path, size and time of change of every file under these, by which DVC too trusts a file."""
+    """Digest of path, size and modification time of every file under these roots, which DVC trusts too."""
     digest = hashlib.sha256()
     for root in roots:
         for folder, folders, files in os.walk(root):
@@ -124,7 +124,7 @@ def _add_file(digest: "hashlib._Hash", path: Path) -> None:
 
 
 def run_stale(cells: list[Cell], study: str, jobs: int, console: Console) -> bool:
-    """Bring selected cells and what they share up to date; False where a stage failed, which is then said."""
+    """Bring selected cells and shared stages up to date; report failures and return False for any."""
     console.print(f"{len(cells)} cells, {jobs} at a time; logs in {LOGS}/")
     with console.status("preparing the MLflow database"):
         prepare_database()

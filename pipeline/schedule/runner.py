@@ -1,4 +1,4 @@
-"""Owns the choice of where cells run: a runner takes a cell's stages and says how they ended."""
+"""Owns the choice of where cells run: a runner runs a cell's stages and returns their exit code."""
 
 import importlib
 from collections.abc import Sequence

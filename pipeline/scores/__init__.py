@@ -1,1 +1,1 @@
-"""Scores with what they depend on: protocol stamps, scores along a run, comparison and statistics."""
+"""Scores: protocol stamps, scores along a run, comparison and statistics."""

@@ -1,4 +1,4 @@
-"""Owns what `gantry compare` shows: scores of any cells and reports, if they were made alike.
+"""Owns `gantry compare`: scores of any cells and reports, if the same protocol made them.
 
 A column holds one protocol. Where two records differ in a field of their stamps, nothing is shown but
 these fields. Loads neither torch nor MLflow.
@@ -25,7 +25,7 @@ EQUAL_SHARE, EQUAL_SHARE_OF_CEILING = 1e-3, 1e-6
 
 
 class ScoredModel(NamedTuple):
-    """The scores of one generator, and what is known of how they were made."""
+    """The scores of one generator, and what is known of their protocol."""
 
     source: str
     key: str
@@ -38,7 +38,7 @@ class ScoredModel(NamedTuple):
 
 
 def read_comparable(arguments: Sequence[str], weights: Weights) -> list[ScoredModel]:
-    """Read what the arguments stand for, and say on stderr what is unknown of it.
+    """Read the records that the arguments name, and report unknown fields on stderr.
 
     Raises DataError with a line for each difference where two protocols made it, and as `read_records`.
     """
@@ -49,7 +49,7 @@ def read_comparable(arguments: Sequence[str], weights: Weights) -> list[ScoredMo
 
 
 def read_records(argument: str, weights: Weights = "averaged") -> list[ScoredModel]:
-    """Read what an argument of `gantry compare` stands for: one record, or all rows of a report.
+    """Read the records that an argument of `gantry compare` names: one, or all rows of a report.
 
     Raises ConfigError for a cell that params.yaml doesn't know, DataError for files that are missing
     or hold something else.
@@ -134,7 +134,7 @@ def check_comparable(records: Sequence[ScoredModel]) -> None:
 
 
 def _differing_scales(records: Sequence[ScoredModel]) -> list[str]:
-    """Find floors and ceilings that differ under stamps that don't: something wasn't stamped."""
+    """Find floors and ceilings that differ although their stamps are equal: something wasn't stamped."""
     lines = []
     for name in sorted({name for record in records for name in record.ceilings}):
         ceiling = max(abs(record.ceilings.get(name, 0.0)) for record in records)
@@ -212,7 +212,7 @@ def heading(records: Sequence[ScoredModel]) -> str:
 
 
 def table(records: Sequence[ScoredModel]) -> Table:
-    """Lay out records and metrics, the longer of the two downwards; floor and ceiling come last."""
+    """Lay out records and metrics, the longer list as rows; floor and ceiling come last."""
     protocol, names = _shared_protocol(records), _columns(records)
     rows = [(_title(record, records), record.scores) for record in records]
     rows += [(end, _scale(records, end)) for end in ("floor", "ceiling")]

@@ -1,4 +1,4 @@
-"""Owns the scores along a run, as stage `trajectory` leaves them and others read them. Loads no torch."""
+"""Owns the scores along a run, as stage `trajectory` writes them. Doesn't import torch."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from pipeline.stage import Cell
 
 
 class Point(NamedTuple):
-    """One snapshot of a run: how far it was, and its FID."""
+    """One snapshot of a run: its step, images seen and FID."""
 
     step: int
     images_seen: int

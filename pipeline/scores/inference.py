@@ -1,4 +1,4 @@
-"""Owns the statistics that the ancestors' claims are tested by: numbers in, an effect with its interval out.
+"""Owns the statistics of claims: from numbers to an effect with its interval.
 
 Loads neither a file nor a cell, and draws nothing at random.
 """
@@ -48,7 +48,7 @@ def contrast(
     total = sum(errors)
     if total == 0:
         return Effect(value, value, value)
-    from scipy.stats import t  # here, for it takes longer to load than all else of a page
+    from scipy.stats import t  # slow to load
 
     # Shares of the total: squares of the errors themselves would vanish where all values nearly agree.
     shares = [(error / total) ** 2 / (len(group) - 1) for error, group in zip(errors, groups, strict=True)]

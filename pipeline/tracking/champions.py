@@ -48,7 +48,7 @@ def choose_champions(cells: Sequence[Cell], params: Params) -> dict[str, dict[st
 
 
 def without_champion(cells: Sequence[Cell], champions: Mapping[str, Any]) -> list[str]:
-    """Say for each data set of these cells that has no champion why it has none."""
+    """Explain for each data set of these cells without a champion why it has none."""
     return [
         f"no champion of {dataset}: every run on it diverged; the alias stays where it was"
         for dataset in dict.fromkeys(cell.dataset for cell in cells)

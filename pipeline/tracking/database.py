@@ -1,4 +1,4 @@
-"""Owns where MLflow keeps runs and models: its database, made or migrated once, and the connection to it.
+"""Owns MLflow's database, which is created or migrated once, and the connection to it.
 
 Importing this module costs nothing; MLflow is imported by `load_mlflow`, and only there.
 """
@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what fails is raised too, and said once
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # failures are raised as well, and reported once
 }
 
 
@@ -81,7 +81,7 @@ def mlflow_session(*, create: bool = True) -> Iterator[MlflowClient]:
 
 
 def reason_of(error: Exception) -> str:
-    """First line of an error that says something, after the headings above it; its type when none does."""
+    """First informative line of an error, below its headings; its type if there is none."""
     said = []
     for line in filter(None, map(str.strip, str(error).splitlines())):
         said.append(line)
@@ -91,7 +91,7 @@ def reason_of(error: Exception) -> str:
 
 
 def without_password(text: str) -> str:
-    """Take user and password out of the addresses in a text."""
+    """Remove user and password from the addresses in a text."""
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
@@ -135,7 +135,7 @@ def _main_worktree(marker: Path) -> Path | None:
     private = (marker.parent / marker.read_text(encoding="utf-8").removeprefix("gitdir:").strip()).resolve()
     pointer = private / "commondir"
     if not pointer.is_file():
-        return None  # a submodule, which is a checkout of its own
+        return None  # a submodule, which is its own checkout
     common = (private / pointer.read_text(encoding="utf-8").strip()).resolve()
     return common.parent if common.name == ".git" else None
 
@@ -180,7 +180,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def prepare_database(uri: str | None = None) -> None:
-    """Create or migrate an SQLite database, once; other databases are their server's business.
+    """Create or migrate an SQLite database, once; other databases are up to their server.
 
     The first time takes about 8 s and two processes at once have crashed each other, hence the lock.
     Afterwards one query and one small file say that there is nothing to do, without importing MLflow.
@@ -230,7 +230,7 @@ def _read_text(path: Path) -> str:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a file's lock, waiting for whoever has it; it ends with the process, however that ends."""
+    """Hold a file's lock, waiting for its holder; the kernel releases it however the process ends."""
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Owns what a run says about itself: parameters, tags, commit, and how it is done again. Knows no MLflow."""
+"""Owns the description of a run: parameters, tags, commit, and commands to reproduce it. No MLflow here."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from pipeline.stage import Cell, find_recipe
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is trained with. Both sources give the same text for the same training.
+    """Settings of a run. Both sources give the same text for the same training.
 
     params.yaml is the source while a run is opened. After training it may have been edited, so whatever is
     written then comes from the model's card.
@@ -44,7 +44,7 @@ class Settings:
 
 
 def run_params(settings: Settings) -> dict[str, str]:
-    """All that decides a run's weights, but for data and code: dotted names, values as text."""
+    """Everything but data and code that determines a run's weights: dotted names, values as text."""
     tree = {
         "method": settings.method.model_dump(mode="json", by_alias=True),
         "train": settings.train,
@@ -81,7 +81,7 @@ def run_tags(cell: Cell, settings: Settings, *, data_digest: str, code_digest: s
 
 
 def git_tags() -> dict[str, str]:
-    """Commit and dirtiness of the working tree; nothing where there is no git.
+    """Commit of the working tree and whether it is dirty; empty without git.
 
     dvc.lock and reports don't count: the pipeline itself rewrites them between two of its stages.
     """
@@ -103,9 +103,9 @@ def _git(*arguments: str) -> str:
 
 
 def describe_run(cell: Cell, settings: Settings) -> str:
-    """Markdown that a run's page shows: what was trained, and the commands that do it again."""
+    """Markdown for a run's page: what was trained, and the commands to reproduce it."""
     method = settings.method
-    # MLflow folds all but the first lines away, so what a reader wants to copy stands there.
+    # MLflow hides all but the first lines, so the commands come first.
     steps = f"{settings.steps:,} generator steps"
     budget = f"budget {cell.budget}, batches of {method.batch_size}"
     details = f"Profile {settings.profile}, {budget}" if settings.profile else budget.capitalize()
@@ -121,7 +121,7 @@ The commit is in the tag `git.sha`. Draw from the model, anywhere:
 
 
 def describe_divergence(card: Card) -> str:
-    """Markdown that the page of a diverged run shows in the place of `describe_run`'s."""
+    """Markdown for the page of a diverged run, in place of `describe_run`'s."""
     steps = f"step {card.diverged_at:,}** of {card.steps:,}"
     return f"""**{card.variant}** on {card.dataset} **diverged at {steps}. Do it again:
 

@@ -1,4 +1,4 @@
-"""Owns what shows a training while it goes on: its run in MLflow, and a bar or lines on the terminal."""
+"""Owns showing a run while it trains: in MLflow, and as a bar or lines on the terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLOSE_SECONDS = 5.0  # the longest that the end of a run waits; `register` adds 
 
 
 class Run:
-    """A run that takes points while training goes on. Its methods neither raise nor wait.
+    """A run that receives points during training. Its methods neither raise nor block.
 
     A thread ships what is logged. The first failure is one line on stderr; from then on nothing is
     logged, and `gantry sync` completes the run from the files.
@@ -83,11 +83,11 @@ class Run:
 
     @property
     def reference(self) -> dict[str, str | None]:
-        """What build/runs keeps: where this run is found again."""
+        """Content of build/runs: the ids by which this run is found again."""
         return {"run_id": self.run_id, "experiment": self.experiment}
 
     def _attach(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
-        """Begin to ship to this run, from the last step that it has."""
+        """Start shipping to this run, from its last step on."""
         keys = [key for key in client.get_run(run_id).data.metrics if not key.startswith("results/")]
         if keys:
             self._last_step = max(runs.logged_steps(client, run_id, keys[0]))
@@ -96,7 +96,7 @@ class Run:
         self._thread.start()
 
     def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Log values at a generator step; a step that an earlier process logged is passed over."""
+        """Log values at a generator step, unless an earlier process has logged it."""
         self.tick(step)
         if step <= self._last_step:
             return
@@ -190,7 +190,7 @@ def _reopen(client: MlflowClient, experiment_id: str, run_id: str) -> bool:
 
 
 def _close_stale(client: MlflowClient, experiment_id: str, cell: Cell) -> None:
-    """Mark the runs that a killed process left open: a cell is trained by one process at a time."""
+    """Close runs that a killed process left open: only one process trains a cell at a time."""
     if sqlite_path(tracking_uri()) is None:
         return  # somebody else may be training the same cell against this server
     stale = f"attributes.run_name = '{cell.key}' and attributes.status = 'RUNNING'"

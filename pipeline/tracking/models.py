@@ -1,4 +1,4 @@
-"""Owns how registered models are read: their versions, aliases and scores, and the download of one.
+"""Owns reading registered models: versions, aliases, scores and downloads.
 
 Reading takes the weights and the card only: code that lies in a registry is never run here.
 """
@@ -119,7 +119,7 @@ def download(client: MlflowClient, version: Version, folder: Path) -> Path:
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
-    """Write metrics as an indented block, which Markdown shows in fixed columns: MLflow crowds its tables."""
+    """Format metrics as an indented block, since MLflow's Markdown tables are cramped."""
     header = f"    {'':28}{'averaged':>10}{'raw':>10}{'floor':>10}{'ceiling':>10}"
     lines = []
     for name in plain_metrics(metrics):
@@ -151,7 +151,7 @@ def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
 
 
 def _metrics_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """Scores among a version's tags; one that somebody overwrote with text is left out.
+    """Scores among a version's tags, without those that somebody overwrote with text.
 
     People set tags too, such as `is_approved`.
     """

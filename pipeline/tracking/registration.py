@@ -1,4 +1,4 @@
-"""Owns how a scored cell enters the registry: a version is hashed weights, a card and serving code.
+"""Owns registering scored cells: a version has hashed weights, a card and serving code.
 
 Equal weights are one version, however often and from wherever they are registered. Nothing is pickled.
 """
@@ -94,7 +94,7 @@ def register_model(
 
 
 def crown(client: MlflowClient, dataset: str, best: Version) -> Version:
-    """Make a version champion of its data set: the model `<dataset>` gets it, with the alias."""
+    """Make a version the champion of its data set: add it to model `<dataset>` with the alias."""
     with _one_registrar():
         found = find_version(client, dataset, best.weights_sha256)
         if found is None:
@@ -108,14 +108,14 @@ def crown(client: MlflowClient, dataset: str, best: Version) -> Version:
 
 @contextmanager
 def _one_registrar() -> Iterator[None]:
-    """Let one process at a time search and add, where the database is a file; a server has no lock."""
+    """Let one process at a time search and add if the database is a file; a server has no lock."""
     database = sqlite_path(tracking_uri())
     with waiting_lock(database.with_name(f"{database.name}.lock")) if database else nullcontext():
         yield
 
 
 def _find_logged_model(client: MlflowClient, cell: Cell, card: Card) -> str | None:
-    """Find a model that was uploaded whole and, the process being killed, never registered."""
+    """Find a model that was uploaded completely but not registered, because the process was killed."""
     wanted = f"tags.weights_sha256 = '{card.weights_sha256}'"
     found = client.search_logged_models([find_experiment(client, cell)], filter_string=wanted)
     return next((model.model_id for model in found if model.status == "READY"), None)
@@ -139,7 +139,7 @@ def _log_model(client: MlflowClient, cell: Cell, card: Card, run_id: str) -> str
 
 
 def _upload(client: MlflowClient, cell: Cell, logged: Any, run_id: str) -> None:
-    """Upload a model's files to a logged model; what is there under the same names is replaced."""
+    """Upload a model's files to a logged model, replacing files of the same names."""
     with tempfile.TemporaryDirectory(prefix="gantry-") as temporary:
         staging = Path(temporary) / "model"
         _save_pyfunc(cell.model, staging, logged, run_id)
@@ -162,7 +162,7 @@ def _is_readable(client: MlflowClient, model_id: str, cell: Cell) -> bool:
 
 
 def _score_logged_model(client: MlflowClient, model_id: str, run_id: str) -> None:
-    """Show the run's scores beside the model too. Being the run's own points, they add none to it."""
+    """Show the run's scores beside the model too; they are the run's own points and add none to it."""
     from mlflow.entities import Metric
 
     finals = [key for key in client.get_run(run_id).data.metrics if key.startswith("results/")]
@@ -181,7 +181,7 @@ def _save_pyfunc(folder: Path, staging: Path, created: Any, run_id: str) -> None
         outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *read_card(folder).image))]),
         params=ParamSchema([ParamSpec("seed", DataType.long, 0)]),
     )
-    # MLflow writes down where the code lay; a temporary name tells nothing about this machine.
+    # MLflow records the code's path; a temporary one reveals nothing about this machine.
     code = shutil.copy(SERVING, staging.parent)
     mlflow.pyfunc.save_model(
         path=staging,

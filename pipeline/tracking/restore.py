@@ -1,4 +1,4 @@
-"""Owns the way from a cell's files to its MLflow run: found, made again when lost, and completed.
+"""Owns restoring a cell's MLflow run from its files: finding it, recreating and completing it.
 
 A run that training logged is complete already, unless MLflow failed meanwhile. What is missing is taken
 from the files that DVC keeps, so that doing it twice adds nothing.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Clock(NamedTuple):
-    """When a training began and how long it took, in milliseconds; it tells the time of any step."""
+    """Start and duration of training in milliseconds, from which the time of any step follows."""
 
     start: int
     duration: int
@@ -54,7 +54,7 @@ def ensure_run(client: MlflowClient, cell: Cell, card: Card) -> str:
 
 
 def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping[str, float]) -> None:
-    """Add to a run what it lacks: points, previews, card, results, the digest of its weights, its end."""
+    """Add what a run lacks: points, previews, card, results, the digest of its weights, its status."""
     clock = _read_clock(cell)
     run = client.get_run(run_id)
     ending = runs.ending_of(read_card(cell.model))
@@ -63,7 +63,7 @@ def complete_run(client: MlflowClient, run_id: str, cell: Cell, metrics: Mapping
     _complete_pictures(client, run_id, cell, clock)
     timing = read_json(cell.training)
     finals = {name: timing[name] for name in ("seconds", "images_per_second")}
-    # Floors and ceilings belong to the data set, not to the run, and each would take a chart.
+    # Floors and ceilings belong to the data set, not to the run, and each would get a chart.
     finals |= {name: value for name, value in metrics.items() if not is_of_reference(name)}
     runs.log_final(client, run_id, finals)
     if run.info.status != ending.status:

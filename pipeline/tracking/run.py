@@ -1,4 +1,4 @@
-"""Owns a cell's run in MLflow: how it is made and found, and how points, images and its end enter it.
+"""Owns a cell's run in MLflow: creating and finding it, logging points and images, closing it.
 
 A run is made by training (pipeline.tracking.live), or from a cell's files (pipeline.tracking.restore).
 """
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 UI = "http://127.0.0.1:5000"  # where `make ui` serves the checkout's database
-PICTURES = "generated"  # sections are sorted by name: this one stands before loss, results after it
+PICTURES = "generated"  # sections are sorted by name: this one comes before loss, results after it
 METRICS_PER_BATCH = 1000  # MLflow's limit
 PARAMS_PER_BATCH = 100  # MLflow's limit
 DIGEST_LENGTH = 12  # of a data set, to fit a column; MLflow refuses more than 36
 
 
 def experiment_name(cell: Cell) -> str:
-    """Runs on one data set stand side by side: only their scores can be compared."""
+    """Name of the experiment: one per data set, since only scores on one data set compare."""
     return f"gantry/{cell.dataset}"
 
 
 def find_experiment(client: MlflowClient, cell: Cell) -> str:
-    """Return the id of the data set's experiment, made when it isn't there."""
+    """Return the id of the data set's experiment, creating it if necessary."""
     name = experiment_name(cell)
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -53,7 +53,7 @@ def find_experiment(client: MlflowClient, cell: Cell) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=tags))
     except load_mlflow().MlflowException:
-        made = client.get_experiment_by_name(name)  # by another process, in between
+        made = client.get_experiment_by_name(name)  # another process has just created it
         if made is None:
             raise
         return str(made.experiment_id)
@@ -73,7 +73,7 @@ def runs_url(experiment_id: str, run_id: str | None = None, *, best_first: str |
 
 
 class Ending(NamedTuple):
-    """How MLflow shows a run that has left a model."""
+    """Name and tags of a run that has a model."""
 
     status: Status
     tags: dict[str, str]

@@ -1,4 +1,4 @@
-"""Owns what a training needs to go on after an interruption: where it lies, what it holds, how it is read.
+"""Owns resuming a run after an interruption: the checkpoints' folder, content and loading.
 
 Checkpoints lie outside of DVC's outs, which DVC deletes before a stage runs.
 """
@@ -19,11 +19,11 @@ from pipeline.tracking.database import checkout_root
 
 @dataclass
 class TrainingRecord:
-    """What a run leaves besides weights; it lives in the checkpoint, so that no resume loses a row."""
+    """A run's results besides weights, kept in its checkpoints so that resuming loses no row."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     previews: dict[int, Tensor] = field(default_factory=dict)
-    finite: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # last finite weights, if to be kept
+    finite: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # last finite ones, if kept
     diverged_at: int | None = None
     seconds: float = 0.0
     snapshot_seconds: dict[int, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def save(folder: Path, state: TrainState, record: TrainingRecord) -> None:
 
 
 def resume(folder: Path, state: TrainState) -> TrainingRecord:
-    """Take over the newest checkpoint of this very run, if there is one; on any number of processes."""
+    """Load the newest checkpoint of this run, if there is one, on any number of processes."""
     saved = load_latest(folder)
     if saved is None:
         return TrainingRecord()

@@ -1,4 +1,4 @@
-"""Owns the loop of a training: what happens between its steps, and from which images it learns."""
+"""Owns the loop around the steps of a run: its images, logging, previews and checkpoints."""
 
 import logging
 import math
@@ -80,7 +80,7 @@ def train(
         record.seconds = before + time.monotonic() - began
         if log and state.step in pictures and record.diverged_at is None:
             draw()
-        # A stop must come to all processes at the same step, or some would wait for the others.
+        # All processes must stop at the same step, or some would wait for the others.
         stopping = distributed.any_process(stop.signal != 0)
         if log and (stopping or time.monotonic() - saved > checkpoint_seconds):
             save(folder, state, record)
@@ -119,7 +119,7 @@ def take_row(state: TrainState, record: TrainingRecord, scalars: Scalars) -> dic
 
 
 def keep_finite(state: TrainState, record: TrainingRecord) -> None:
-    """Keep the generators' weights, where a divergence is to be recorded."""
+    """Keep the generators' weights if divergence is to be recorded."""
     if state.variant.on_divergence == "record":
         record.finite = {
             "generator": {n: t.clone() for n, t in state.gan.generator.state_dict().items()},
@@ -128,7 +128,7 @@ def keep_finite(state: TrainState, record: TrainingRecord) -> None:
 
 
 def batches_of(store: ImageStore, state: TrainState, start: int) -> Iterator[Tensor]:
-    """This process's shares of a split's batches, from number `start` on."""
+    """This process's share of each of a split's batches, from batch `start` on."""
     return endless_batches(
         store,
         state.variant.batch_size,
@@ -141,7 +141,7 @@ def batches_of(store: ImageStore, state: TrainState, start: int) -> Iterator[Ten
 
 
 def held_out_batches(cell: Cell, state: TrainState, start: int) -> Iterator[Tensor] | None:
-    """Batches of images that the critic never learns from; none where there are less than one.
+    """Batches of held-out images; None if there aren't enough for one.
 
     They are those of the validation split. A data set without one has nothing selected on it, so that its
     test images may be looked at: no recipe, step or checkpoint is chosen by these curves.

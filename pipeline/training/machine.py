@@ -1,4 +1,4 @@
-"""Owns what a training has to do with the machine that it runs on: its settings, and how fast it was."""
+"""Owns the machine's part in training: settings, device, speed."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from pipeline.training.checkpoints import TrainingRecord
 
 
 def prepare_torch(params: TrainParams) -> torch.device:
-    """Fix what would make two runs on one machine differ, and choose the device."""
+    """Set what would otherwise make two runs on one machine differ, and choose the device."""
     torch.set_num_threads(params.num_threads)
     torch.set_flush_denormal(True)  # numbers below 1e-38 take a CPU a hundred times as long
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; equal sums each time
