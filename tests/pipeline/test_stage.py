@@ -29,7 +29,7 @@ def test_a_key_and_its_cell_are_each_others_inverse():
     [
         ("mnist_tiny-gna-smoke-0", "no variant 'gna' for mnist_tiny; there are gan, gan_seed, dcgan"),
         ("mnist_tiny-gan-smok-0", "no budget 'smok'; there are smoke, quick, full"),
-        ("mnits-gan-smoke-0", "no data set 'mnits'; there are mnist_tiny, mixture, mnist"),
+        ("mnits-gan-smoke-0", "no data set 'mnits'; there are mnist_tiny, mixture, stacked_tiny"),
         ("mnist_tiny-gan-smoke", "is no cell"),
         ("mnist_tiny-gan-smoke-x", "is no cell"),
         ("../../etc-gan-smoke-0", "no data set"),
