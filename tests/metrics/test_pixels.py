@@ -1,9 +1,12 @@
 """Scores read off the pixels, on images whose answer is known."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from gan.metrics import pixels
 from gan.metrics.pixels import mean_pair_similarity, ms_ssim, repeated_share, sharpness
 
 
@@ -37,6 +40,17 @@ def test_energy_above_a_quarter_cycle_a_pixel_is_sharp():
 def test_white_noise_has_the_share_of_frequencies_that_lie_above():
     # Frequencies are the square [-1/2, 1/2]^2; the disc of radius 1/4 has pi / 16 of it.
     assert sharpness(noise(200, 32)) == pytest.approx(1 - np.pi / 16, abs=0.01)
+
+
+def test_the_window_is_a_gaussian_of_eleven_pixels_and_takes_no_padding():
+    impulse = torch.zeros(1, 2, 21, 31)
+    impulse[:, :, 10, 15] = 1
+    row = [math.exp(-(k**2) / (2 * 1.5**2)) for k in range(-5, 6)]
+    window = torch.tensor([value / sum(row) for value in row])
+    blurred = pixels._blurred(impulse)
+    assert blurred.shape == (1, 2, 11, 21)
+    torch.testing.assert_close(blurred[0, 1, :, 5:16], window[:, None] * window, rtol=1e-6, atol=1e-9)
+    assert blurred[0, 1, :, :5].abs().max() == blurred[0, 1, :, 16:].abs().max() == 0
 
 
 def test_equal_images_are_wholly_similar_and_noise_hardly_is():
