@@ -7,6 +7,7 @@ raw one end in _raw; floor and ceiling are copied from the reference.
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +28,7 @@ Columns = dict[Suffix, dict[str, float]]
 def main(params: Params, key: str) -> None:
     """Score the samples of both generators against the same number of reference images."""
     cell = parse_cell(key, params)
+    torch.set_num_threads(1)  # cells are scored side by side, where more threads would wait for one another
     evaluator, reference = read_json(cell.evaluator / "card.json"), read_json(cell.reference / "card.json")
     _check_reference(cell, params, evaluator, reference)
     shape = params.datasets[cell.dataset].shape

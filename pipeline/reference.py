@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gan.config import Params
@@ -32,6 +33,7 @@ MOST_TRAINING_IMAGES = 60_000  # 31 MB of 128 features each
 def main(params: Params, name: str) -> None:
     """Extract the reference's features; score as many training images and as much noise against it."""
     dataset = find_dataset(name, params)
+    torch.set_num_threads(1)  # cells are scored side by side, where more threads would wait for one another
     n, split = params.samples[name], params.evaluate.reference
     store, train = ImageStore(dataset.store, split), ImageStore(dataset.store, "train")
     extractor = load_extractor(dataset.evaluator, store.image)

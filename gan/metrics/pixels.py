@@ -5,6 +5,7 @@ Imports torch inside functions: reports read the names of metrics, and need no t
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,6 +112,7 @@ def _blurred(images: Tensor) -> Tensor:
     return _blurring(images.shape[2]).T @ (images @ _blurring(images.shape[3]))
 
 
+@cache
 def _blurring(side: int) -> Tensor:
     """Matrix (side, side - 10) that blurs a row from the right: its columns hold the window, one place on."""
     import torch

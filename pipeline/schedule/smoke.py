@@ -29,7 +29,7 @@ RECIPES = Path("recipes/digits.yaml")
 # of its own and a perceptron in grey; a convolutional critic under a gradient penalty in colour.
 GREY, COLOUR = "default", "colour"
 STUDIES = {GREY: ("mnist_tiny", ["began", "gan"]), COLOUR: ("stacked_tiny", ["wgan_gp"])}
-COLOUR_SAMPLES = 500  # more than the 384 features of stacked digits
+SCORED = 500  # more than the 384 features of stacked digits
 # What a run leaves in a checkout, by name; the rest is copied.
 LEFT_BEHIND = (
     ".git", ".venv", ".ckpt", "__pycache__", ".*_cache", "*.egg-info", "build", "lmdb", "raw",
@@ -96,9 +96,11 @@ def check_copy(copy: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    """Give the evaluator one epoch, and score few images in colour."""
+    """Give the evaluator one epoch, and score fewer images."""
     text = replace_value(path.read_text(encoding="utf-8"), ("evaluator", "epochs"), "1")
-    path.write_text(replace_value(text, ("samples", "stacked_tiny"), str(COLOUR_SAMPLES)), encoding="utf-8")
+    for keys in (("samples", "mnist_tiny"), ("samples", "stacked_tiny"), ("trajectory", "samples")):
+        text = replace_value(text, keys, str(SCORED))
+    path.write_text(text, encoding="utf-8")
 
 
 def select(study: str, path: Path) -> None:

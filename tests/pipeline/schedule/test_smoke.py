@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gan.config import load_params
-from pipeline.schedule.smoke import COLOUR, COLOUR_SAMPLES, GREY, STUDIES, select, shorten
+from pipeline.schedule.smoke import COLOUR, GREY, SCORED, STUDIES, select, shorten
 from pipeline.stage import Cell, find_recipe, selected_cells
 from pipeline.study.selection import select_study
 from tests.parameters import copy_parameters
@@ -33,7 +33,8 @@ def test_nothing_else_changes(copied):
     select(COLOUR, copied)
     after = load_params(copied)
     assert after.evaluator.epochs == 1
-    assert after.samples == before.samples | {"stacked_tiny": COLOUR_SAMPLES}
+    assert after.samples == before.samples | dict.fromkeys(("mnist_tiny", "stacked_tiny"), SCORED)
+    assert after.trajectory.samples == SCORED
     assert after.recipes == before.recipes
     assert after.train == before.train
     assert after.evaluator.model_copy(update={"epochs": before.evaluator.epochs}) == before.evaluator
