@@ -135,7 +135,8 @@ def test_gantry_claims_lists_all_with_their_counts(checkout: Path, gantry: Calla
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert set(lines) == {"claim", *(claim.id for claim in CLAIMS)}
     assert "confirmed" in lines["K7"] and "not run here" in lines["K4"]
-    assert "46 claims: 1 confirmed, 0 refuted, 0 inconclusive, 45 not run here." in result.stderr
+    counts = f"{len(CLAIMS)} claims: 1 confirmed, 0 refuted, 0 inconclusive, {len(CLAIMS) - 1} not run here."
+    assert counts in result.stderr
 
 
 def test_gantry_claims_prints_json(checkout: Path, gantry: Callable[..., Any]) -> None:
