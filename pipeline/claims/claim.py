@@ -45,7 +45,7 @@ class CellsParams(StrictModel):
 class Claim(StrictModel):
     """One entry of claims.yaml: tests and the cells that they read, or what it needs that isn't here."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Z][1-9]$")]
+    id: Annotated[str, Field(pattern=r"^[A-Z][1-9][0-9]?$")]
     hypothesis: str
     origin: str
     confounder: str
