@@ -7,7 +7,7 @@ error).
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,6 +20,7 @@ from gan.errors import ConfigError
 Keys = tuple[str | int, ...]
 Fault = tuple[Keys, str]  # the keys that lead to it, and a sentence
 MISSING = "this key is missing"
+Container = TypeVar("Container", CommentedMap, CommentedSeq)
 
 
 def read_text(path: Path) -> str:
@@ -34,6 +35,10 @@ def read_text(path: Path) -> str:
 
 def parse_mapping(text: str, path: Path) -> CommentedMap:
     """Parse a YAML mapping that knows the lines of its keys. Raises ConfigError, naming `path`, otherwise."""
+    return _parse(text, path, CommentedMap, "a mapping of sections")
+
+
+def _parse(text: str, path: Path, kind: type[Container], described: str) -> Container:
     try:
         raw = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
@@ -42,8 +47,8 @@ def parse_mapping(text: str, path: Path) -> CommentedMap:
         raise ConfigError(f"{path}:{line}: {problem}") from error
     except YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(raw, CommentedMap):
-        raise ConfigError(f"{path}:1: expected a mapping of sections, found {type(raw).__name__}")
+    if not isinstance(raw, kind):
+        raise ConfigError(f"{path}:1: expected {described}, found {type(raw).__name__}")
     return raw
 
 
@@ -60,8 +65,10 @@ def plain(value: Any) -> Any:
 
 
 def read_checked(path: Path, model: Any) -> Any:
-    """Read a YAML mapping as what pydantic can validate. Raises ConfigError with one line per fault."""
-    raw = parse_mapping(read_text(path), path)
+    """Read a YAML mapping, or a list for a model that is one. Raises ConfigError with one line per fault."""
+    text = read_text(path)
+    is_list = get_origin(model) is list
+    raw = _parse(text, path, CommentedSeq, "a list of entries") if is_list else parse_mapping(text, path)
     try:
         return TypeAdapter(model).validate_python(plain(raw))
     except ValidationError as error:
@@ -82,7 +89,7 @@ def explain_all(raw: Any, error: ValidationError, model: Any, under: Keys = ()) 
         yield (*under, *keys), text
 
 
-def fault_lines(path: Path, raw: CommentedMap, faults: Iterable[Fault]) -> list[str]:
+def fault_lines(path: Path, raw: CommentedMap | CommentedSeq, faults: Iterable[Fault]) -> list[str]:
     """Write faults in the order of the file, without those that follow from another one."""
     lines = sorted(
         (line_of(raw, keys), ".".join(map(str, keys)), text) for keys, text in _without_echoes(faults)
@@ -145,7 +152,8 @@ def _valid_keys(location: Sequence[str | int], model: Any) -> list[str]:
 
 def _step_into(current: Any, part: str | int) -> Any:
     if isinstance(current, type) and issubclass(current, BaseModel):
-        return current.model_fields[str(part)].annotation
+        field = current.model_fields[str(part)].annotation
+        return get_args(field)[0] if type(None) in get_args(field) else field
     while get_origin(current) is Annotated:
         current = get_args(current)[0]
     if get_origin(current) is dict:

@@ -12,18 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field, model_validator
 
 from gan.config import Budget, Name, Params
 from gan.contract import StrictModel
 from gan.errors import ConfigError
+from gan.faults import read_checked
 from gan.files import read_json
 from pipeline.claims.evidence import Evidence, scores_along
 from pipeline.claims.finding import Finding, Source, Verdict, combined
-from pipeline.claims.kinds import MODELS, Test
+from pipeline.claims.kinds import Test
 from pipeline.claims.runs import CurveShape, RisesThenFalls
 from pipeline.claims.vocabulary import history_scalars, score_names, snapshot_score_names
 from pipeline.stage import Cell, find_dataset, find_recipe
@@ -83,18 +81,10 @@ class Claim(StrictModel):
 def read_claims(params: Params, path: Path = CLAIMS) -> list[Claim]:
     """Read all claims and check every name in them, so that a misspelt one never becomes a verdict.
 
-    Raises ConfigError with one line for the first fault: the file, the claim's id, what is wrong, and what
-    there is instead.
+    Raises ConfigError with one line per fault of the file, or one for the first name: the file, the claim's
+    id, what is wrong, and what there is instead.
     """
-    try:
-        entries = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        if not isinstance(entries, list):
-            raise ConfigError(f"{path}: no list of claims; each starts with '- id:'")
-        claims = TypeAdapter(list[Claim]).validate_python(entries)
-    except YAMLError as error:
-        raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_fault(error.errors(include_input=False), entries)}") from error
+    claims: list[Claim] = read_checked(path, list[Claim])
     ids = [claim.id for claim in claims]
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise ConfigError(f"{path}: {twice[0]} stands twice")
@@ -137,25 +127,6 @@ def _names(source: Source, cell: Cell, params: Params) -> list[str]:
     if source == "seconds":
         return ["step"]
     return (score_names if source == "score" else snapshot_score_names)(cell.dataset, params)
-
-
-def _fault(faults: Sequence[ErrorDetails], entries: Sequence[object]) -> str:
-    """Say where a fault lies, by the claim's id where it has one, and which fields there are instead.
-
-    A misspelt field goes before the one that is missing for it.
-    """
-    fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    place, *rest = fault["loc"]
-    entry = entries[place] if isinstance(place, int) else None
-    name = entry.get("id", place) if isinstance(entry, dict) else place
-    where = ": ".join(map(str, [name, *([".".join(map(str, rest))] if rest else [])]))
-    if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg']}"
-    model: type[StrictModel] = Claim
-    if len(rest) > 1:
-        model = CellsParams if rest[0] == "cells" else MODELS[str(rest[-2])]
-    known = model.model_fields
-    return f"{where}: no such field; there are {', '.join(known)}"
 
 
 def find_claim(name: str, claims: Sequence[Claim]) -> Claim:

@@ -6,12 +6,8 @@ The values are data, in published.yaml. No two protocols are alike, so they are 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from gan.contract import StrictModel
-from gan.errors import ConfigError
+from gan.faults import read_checked
 
 PUBLISHED = Path(__file__).parent / "published.yaml"
 
@@ -44,15 +40,6 @@ class Publication(StrictModel):
 
 
 def read_published(path: Path = PUBLISHED) -> list[Publication]:
-    """Read all sources. Raises ConfigError with one line for the first fault."""
-    try:
-        entries = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        if not isinstance(entries, list):
-            raise ConfigError(f"{path}: no list of sources; each starts with '- source:'")
-        return TypeAdapter(list[Publication]).validate_python(entries)
-    except YAMLError as error:
-        raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
-    except ValidationError as error:
-        fault = error.errors(include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"{path}: {where}: {fault['msg']}") from error
+    """Read all sources. Raises ConfigError with one line per fault."""
+    sources: list[Publication] = read_checked(path, list[Publication])
+    return sources

@@ -39,13 +39,13 @@ def test_values_that_were_not_read_again_are_marked() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: 1", "no list of sources"),
+        ("a: 1", "published.yaml:1: expected a list of entries"),
         ("- {source: x, mark: guessed, measure: FID, protocol: p, scores: []}", "0.mark"),
         (
             "- {source: x, mark: verified, measure: FID, protocol: p, scores: [{kinds: [gan], model: m}]}",
             "values",
         ),
-        ("- [", "no YAML"),
+        ("- [", "published.yaml:1: expected the node content"),
     ],
 )
 def test_a_damaged_file_is_refused_with_the_place(tmp_path: Path, text: str, fault: str) -> None:
