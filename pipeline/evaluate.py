@@ -46,7 +46,8 @@ def main(params: Params, key: str) -> None:
         "floor": reference["floor"],
         "ceiling": reference["ceiling"],
     }
-    stamp = make_protocols(cell, params, evaluator, reference)["averaged"]
+    stamps = make_protocols(cell, params, evaluator, reference)
+    stamp = stamps["averaged"]
     named = {
         str(stamp.name(metric, suffix)): values[metric]
         for suffix, values in columns.items()
@@ -54,7 +55,7 @@ def main(params: Params, key: str) -> None:
         if metric in values
     }
     write_json(cell.metrics, named)
-    write_protocols(cell, params, evaluator, reference)
+    write_protocols(cell, stamps)
     table = _table(f"{key}: {stamp.name('*')}", columns)
     if "uniform" in reference:
         modes, divergence = (f"{reference['uniform'][name]:.4g}" for name in ("modes", "mode_kl"))

@@ -19,9 +19,8 @@ _WASSERSTEIN = (*_LOSSES, *_SCORES, "critic/wasserstein", "critic/wasserstein_he
 _POTENTIALS = ("coulomb/potential_real", "coulomb/potential_fake", "coulomb/field_real", "coulomb/field_fake")
 _BEGAN = ("began/k", "began/balance", "began/measure", "generator/outside")
 
-SCALARS: dict[
-    str, tuple[str, ...]
-] = {  # of each kind; held-out ones exist only where there are held-out images
+# Of each kind; held-out ones exist only where there are held-out images.
+SCALARS: dict[str, tuple[str, ...]] = {
     "gan": _LOGITS,
     "dcgan": _LOGITS,
     "lsgan": (*_LOGITS, "loss/critic_real", "loss/critic_fake"),
@@ -57,8 +56,5 @@ def snapshot_score_names(dataset: str, params: Params) -> list[str]:
 
 
 def _named_as(dataset: str, params: Params) -> str:
-    return (
-        "modes"
-        if params.datasets[dataset].split in ("stacked", "stacked_every_fifth", "mixture")
-        else "classes"
-    )
+    has_modes = params.datasets[dataset].split in ("stacked", "stacked_every_fifth", "mixture")
+    return "modes" if has_modes else "classes"

@@ -13,7 +13,8 @@ import click
 from gan import __version__
 from gan.errors import ConfigError
 from pipeline.cli import data, models
-from pipeline.cli.output import count_of, print_json, print_rich, print_table
+from pipeline.cli.output import print_json, print_rich, print_table
+from pipeline.drawing.numbers import count as count_of
 from pipeline.stage import (
     PARAMS,
     read_params,
@@ -166,22 +167,23 @@ def report(open_: bool, readme: bool, check_: bool, publish: bool) -> None:
 
     A page, the leaderboard as CSV and JSON, and a picture of all variants.
     """
-    from pipeline.report import write as reports
+    from pipeline.report.readme import check_readme, write_readme
+    from pipeline.report.write import publish_reports, write_report
 
     params = read_params()
     if readme + check_ + publish > 1:
         raise ConfigError("--readme and --publish write, --check compares; give one of them")
     if publish:
-        for folder in reports.publish_reports(params):
+        for folder in publish_reports(params):
             click.echo(folder)
     elif readme:
-        reports.write_readme(params)
+        write_readme(params)
         click.echo("README.md: results written")
     elif check_:
-        reports.check_readme(params)
+        check_readme(params)
         click.echo("README.md shows the results of the report", err=True)
     else:
-        page = reports.write_report(params)
+        page = write_report(params)
         click.echo(page)
         if open_:
             click.launch(page.resolve().as_uri())

@@ -233,8 +233,8 @@ def _entry(name: str, folder: Path, count: int, licence: str, source: Path) -> s
         f"\n{name}:",
         f"  licence: {_quoted(licence)}",
         f"  citation: {_quoted(f'imported from {source.name}')}",
+        "  files:",
     ]
-    lines.append("  files:")
     for path in sorted(folder.iterdir()):
         lines += [
             f"    - name: {path.name}",

@@ -1,11 +1,13 @@
 """Owns the commands around MLflow: list models, sample from them, restore what the database lost."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from pipeline.cli.data import FORCE
-from pipeline.cli.output import count_of, print_json, print_table
+from pipeline.cli.output import print_json, print_table
+from pipeline.drawing.numbers import count as count_of
 from pipeline.stage import read_params, selected_cells
 
 FORMATS = ("png", "npy", "png-dir")
@@ -21,7 +23,7 @@ def models(as_json: bool) -> None:
     with mlflow_session(create=False) as client:
         versions = registry.list_models(client)
     if as_json:
-        print_json([version.as_dict() for version in versions])
+        print_json([asdict(version) for version in versions])
         return
     if not versions:
         click.echo("nothing is registered; run 'make repro', or 'gantry sync' for what was trained", err=True)

@@ -1,4 +1,4 @@
-"""Owns printing answers: tables, JSON, counted nouns."""
+"""Owns printing answers: tables and JSON."""
 
 import json
 import shutil
@@ -10,11 +10,6 @@ import click
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-
-def count_of(number: int, noun: str, plural: str = "") -> str:
-    """Write a number and its noun, such as "1 cell" or "2 cells"."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def print_json(value: Any) -> None:

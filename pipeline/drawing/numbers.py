@@ -41,9 +41,9 @@ def write_value(value: float | None, decimals: int | None, *, is_share: bool = F
     return significant(value) if decimals is None else fixed(value, decimals)
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, plural: str = "") -> str:
     """Write a number of things: 1 variant, 4 variants."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def short_number(value: float) -> str:

@@ -63,7 +63,6 @@ def _leaderboard(board: Board) -> Figure:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     standings = find_standings(board)
-    budgets = {standing.budget for standing in standings}
     figure = Figure(figsize=(5.5, 0.9 + 0.22 * len(standings)), layout="constrained")
     axes = figure.subplots()
     floor = board.fid(board.rows[0], "floor")
@@ -93,10 +92,7 @@ def _leaderboard(board: Board) -> Figure:
         color=MUTED,
         va="bottom",
     )
-    names = [
-        f"{standing.variant} · {standing.budget}" if len(budgets) > 1 else standing.variant
-        for standing in standings
-    ]
+    names = [board.title(standing.variant, standing.budget) for standing in standings]
     axes.set_yticks(range(len(standings)), names)
     axes.invert_yaxis()
     axes.set_xscale("log")

@@ -117,6 +117,10 @@ class Board:
             groups.setdefault((row.variant, row.budget), []).append(row)
         return groups
 
+    def title(self, variant: str, budget: str) -> str:
+        """Name a variant's runs, with their budget where the board has several."""
+        return f"{variant} · {budget}" if len({row.budget for row in self.rows}) > 1 else variant
+
     def faults(self, row: Row) -> list[Fault]:
         """Why this row's images fall short of real ones; empty for a row that may be good.
 

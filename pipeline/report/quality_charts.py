@@ -89,7 +89,6 @@ AXES = (
 def read_strands(board: Board) -> list[Strand]:
     """Read the runs of each variant and budget of a board, those of the lowest mean FID first."""
     names = short_names(board.rows)
-    several_budgets = len({row.budget for row in board.rows}) > 1
     strands = []
     for index, standing in enumerate(find_standings(board)):
         tracks = []
@@ -103,8 +102,7 @@ def read_strands(board: Board) -> list[Strand]:
                 )
             times = [seconds[point.step] for point in course.points]
             tracks.append(Track(row.cell.key, names[row.cell.key], course, times))
-        name = f"{standing.variant} · {standing.budget}" if several_budgets else standing.variant
-        strands.append(Strand(name, index, tracks))
+        strands.append(Strand(board.title(standing.variant, standing.budget), index, tracks))
     return strands
 
 

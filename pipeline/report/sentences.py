@@ -67,14 +67,13 @@ def _poor(board: Board) -> str:
     Where variants were trained more than once it says how many of their runs have the fault.
     """
     groups = board.by_variant()
-    several_budgets = len({row.budget for row in board.rows}) > 1
     several_runs = len(groups) < len(board.rows)
     names: dict[str, list[str]] = {}
     poor = 0
     for (variant, budget), rows in groups.items():
         faults = [fault for row in rows for fault in board.faults(row)]
         poor += bool(faults)
-        name = f"{variant} · {budget}" if several_budgets else variant
+        name = board.title(variant, budget)
         for kind in dict.fromkeys(fault.kind for fault in faults):
             own = [fault.own for fault in faults if fault.kind == kind]
             note = f"{len(own)} of {len(rows)} runs" if several_runs else own[0]
@@ -121,7 +120,6 @@ def seed_lines(board: Board) -> list[SeedLine]:
     """Write what the seeds of each variant tell, best first, where there is more than one seed."""
     if len(board.by_variant()) == len(board.rows):
         return []
-    several_budgets = len({row.budget for row in board.rows}) > 1
     decimals = max(fid_decimals(board) if board.counts_modes else 1, 1)
     lines = []
     for standing in find_standings(board):
@@ -129,7 +127,7 @@ def seed_lines(board: Board) -> list[SeedLine]:
         lines.append(
             SeedLine(
                 rank=places(standing.rank),
-                name=f"{standing.variant} · {standing.budget}" if several_budgets else standing.variant,
+                name=board.title(standing.variant, standing.budget),
                 runs=str(len(standing.rows)),
                 modes=_mean_modes(board, standing),
                 mean=fixed(mean, decimals),

@@ -18,7 +18,7 @@ from pipeline.report.leaderboard import Board, make_boards, summarise
 from pipeline.report.markdown import report_markdown
 from pipeline.report.page import render_page
 from pipeline.report.quality_charts import courses_as_csv
-from pipeline.report.readme import check_readme, readme_block, write_readme
+from pipeline.report.readme import write_readme
 from pipeline.report.results import STRIP, NoiseLaws, Results, make_results, pictured_rows
 from pipeline.report.rows import as_csv, read_rows
 from pipeline.report.variant_page import render_variants
@@ -31,8 +31,6 @@ from pipeline.stage import (
     report_folder,
     selected_cells,
 )
-
-__all__ = ["check_readme", "readme_block", "write_readme", "write_report"]
 
 
 def write_report(params: Params) -> Path:

@@ -29,9 +29,7 @@ class ScoredModel(NamedTuple):
 
     source: str
     key: str
-    protocol: dict[
-        str, Any
-    ]  # fields of a stamp; some are unknown of what was written before there were stamps
+    protocol: dict[str, Any]  # fields of a stamp; what is older than stamps lacks some
     scores: dict[str, float]  # full name without suffix -> value, as for the next two
     floors: dict[str, float]
     ceilings: dict[str, float]

@@ -86,12 +86,9 @@ def make_protocols(
     return {"averaged": averaged, "raw": averaged.model_copy(update=RAW)}
 
 
-def write_protocols(
-    cell: Cell, params: Params, evaluator: Mapping[str, Any], reference: Mapping[str, Any]
-) -> None:
+def write_protocols(cell: Cell, stamps: Mapping[Weights, Protocol]) -> None:
     """Write build/protocols/KEY.json: stamps under "averaged" and "raw", and "versions" of packages."""
-    stamps = make_protocols(cell, params, evaluator, reference)
-    content = {weights: stamp.model_dump() for weights, stamp in stamps.items()}
+    content: dict[str, Any] = {weights: stamp.model_dump() for weights, stamp in stamps.items()}
     write_json(cell.protocol, content | {"versions": installed_versions()})
 
 

@@ -5,12 +5,12 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from gan.card import Card
-from gan.config import Params
+from gan.config import Params, flatten
 from gan.contract import TrainParams, VariantParams
 from pipeline.stage import Cell, find_recipe
 
@@ -50,15 +50,7 @@ def run_params(settings: Settings) -> dict[str, str]:
         "train": settings.train,
         "steps": settings.steps,
     }
-    return dict(_flatten(tree))
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in flatten(tree)}
 
 
 def run_tags(cell: Cell, settings: Settings, *, data_digest: str, code_digest: str) -> dict[str, str]:

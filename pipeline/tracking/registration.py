@@ -56,7 +56,7 @@ def register_cell(client: MlflowClient, cell: Cell) -> Version | None:
     complete_run(client, run_id, cell, metrics)
     if card.status == "diverged":
         return None
-    return register_model(client, cell, run_id, metrics, describe_run(cell, Settings.of_card(card)))
+    return register_model(client, cell, card, run_id, metrics)
 
 
 def read_metrics(cell: Cell) -> dict[str, float]:
@@ -70,16 +70,13 @@ def read_metrics(cell: Cell) -> dict[str, float]:
 
 
 def register_model(
-    client: MlflowClient, cell: Cell, run_id: str, metrics: Mapping[str, float], description: str
+    client: MlflowClient, cell: Cell, card: Card, run_id: str, metrics: Mapping[str, float]
 ) -> Version:
     """Register a cell's model as a version of `<dataset>-<variant>`.
 
     A version with these weights that is there already is used again, and its files are uploaded again
     where they can't be read any more. Interrupted anywhere, the same call completes it.
-    Raises DataError when the weights aren't those of the card.
     """
-    card = read_card(cell.model)
-    read_weights(cell.model, card)
     with _one_registrar():
         found = find_version(client, cell.model_name, card.weights_sha256)
         model_id = _model_id(found) if found else _find_logged_model(client, cell, card)
@@ -88,7 +85,7 @@ def register_model(
         if found is None:
             model_id = model_id or _log_model(client, cell, card, run_id)
             tags = _version_tags(card, metrics)
-            text = f"{description}\n{metrics_table(metrics)}"
+            text = f"{describe_run(cell, Settings.of_card(card))}\n{metrics_table(metrics)}"
             found = _add_version(client, cell.model_name, model_id, run_id, tags, text)
     return find_model(client, cell.model_name, str(found.version))
 

@@ -26,12 +26,13 @@ from pipeline.report.columns import make_table, metric_lines
 from pipeline.report.history_charts import CHARTS, draw_charts
 from pipeline.report.leaderboard import Board, make_boards, summarise
 from pipeline.report.markdown import board_markdown
+from pipeline.report.readme import check_readme, readme_block, write_readme
 from pipeline.report.results import pictured
 from pipeline.report.rows import Row, rows_from_json
 from pipeline.report.sentences import position, seed_lines, summary
-from pipeline.report.write import check_readme, publish_reports, readme_block, write_readme, write_report
+from pipeline.report.write import publish_reports, write_report
 from pipeline.scores.history import write_history
-from pipeline.scores.protocol import write_protocols
+from pipeline.scores.protocol import make_protocols, write_protocols
 from pipeline.stage import Cell, selected_cells
 from tests.courses import write_course
 from tests.parameters import copy_parameters
@@ -113,7 +114,8 @@ def write_cell(
         named |= {f"{name}_mnistnet_200_test_floor": floor, f"{name}_mnistnet_200_test_ceiling": ceiling}
     write_json(cell.metrics, named)
     reference = {"data_digest": HASH, "split": "test", "n": 200}
-    write_protocols(cell, params, {"name": "mnistnet", "sha256": HASH}, reference)
+    evaluator = {"name": "mnistnet", "sha256": HASH}
+    write_protocols(cell, make_protocols(cell, params, evaluator, reference))
     images = np.random.default_rng(0).integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
     cell.samples.mkdir(parents=True)
     np.save(cell.samples / "averaged.npy", images)

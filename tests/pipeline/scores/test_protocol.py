@@ -76,7 +76,7 @@ def test_the_raw_generators_stamp_differs_in_weights_and_their_statistics_only()
 
 def test_stamps_are_read_as_they_were_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_protocols(CELL, PARAMS, EVALUATOR, REFERENCE)
+    write_protocols(CELL, stamps())
     path = Path("build/protocols/mnist_tiny-dcgan-quick-0.json")
     assert {weights: read_protocol(path, weights) for weights in ("averaged", "raw")} == stamps()
 
