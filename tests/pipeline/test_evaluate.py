@@ -247,6 +247,7 @@ def stacked_digits(n, seed):
     return images[order].reshape(n, 3, 28, 28), labels[order].reshape(n, 3) @ np.array([100, 10, 1])
 
 
+@pytest.mark.slow  # `make smoke` takes stacked digits through every stage
 def test_stacked_digits_are_scored_by_their_modes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     n = 385  # just above 128 features of each of three channels

@@ -280,6 +280,7 @@ def test_no_try_follows_one_that_has_begun_a_stage(tmp_path, monkeypatch):
     assert (tmp_path / "calls").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_a_stage_runs_once_though_another_dvc_holds_the_lock_when_it_ends(tmp_path, monkeypatch):
     """DVC gives its lock away while a command runs, and waited 3 s to have it back."""
     hold = "import time, zc.lockfile; lock = zc.lockfile.LockFile('.dvc/tmp/lock'); time.sleep(6)"
