@@ -25,7 +25,7 @@ from gan.variants import Variant
 from pipeline.claims.vocabulary import history_scalars
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
-# Entries of single claims put together what others have; tests/pipeline/test_claims.py builds them.
+# Entries of single claims put together what others have; tests/pipeline/claims/test_claims.py builds them.
 GREY = {name: recipe for name, recipe in PARAMS.recipes["mnist_tiny"].items() if recipe.profile != "claim"}
 COLOUR = PARAMS.recipes["celeba"]
 IMAGE = ImageShape(1, 28, 28)
