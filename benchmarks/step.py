@@ -22,7 +22,8 @@ from benchmarks import plain
 from benchmarks.turns import Answer, serve
 from gan.config import Params, load_params
 from gan.contract import ImageShape, Scalars
-from gan.training import TrainState, new_train_state, pick_device, training_steps
+from gan.device import pick_device
+from gan.training import TrainState, new_train_state, training_steps
 
 PARAMS = Path("params.yaml")
 LOOPS = ("fp32", "bf16", "plain")

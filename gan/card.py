@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from gan.contract import ImageShape, Profile, StrictModel
+from gan.contract import ImageShape, Precision, Profile, StrictModel
 from gan.errors import DataError
 from gan.files import write_json
 from gan.variants import Variant
@@ -45,7 +45,7 @@ class Card(StrictModel):
     steps: PositiveInt
     images_seen: NonNegativeInt
     seed: NonNegativeInt
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     num_threads: PositiveInt
     channels_last: bool
     ema_exponent: PositiveFloat

@@ -201,12 +201,21 @@ class VariantParams(StrictModel):
 Profile = Literal["paper", "tuned", "seed", "claim"]
 
 
+# fp32: products of full float32. tf32: on a GPU, products of float32 rounded to 10 bits of mantissa, summed
+# in float32; on a CPU the same as fp32. bf16: networks in bfloat16 by autocast; the critic's penalty in
+# float32, with products in tf32 on a GPU.
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
 class TrainParams(StrictModel):
     """Settings that all cells of a study share, those of numerics among them."""
 
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     num_threads: PositiveInt  # on a CPU; weights differ between 1 and 2 threads
     channels_last: bool
     ema_exponent: PositiveFloat  # memory of the averaged generator grows with the run
     log_points: PositiveInt  # rows of the history
     previews: PositiveInt  # sample grids along the run
+    # Neither changes a number. Neither has run on a GPU yet, so both are off; a CPU ignores them.
+    cuda_graphs: bool = False  # record each update once on the GPU, and replay it
+    resident_data: bool = False  # keep the data set on the GPU, if a quarter of its memory holds it

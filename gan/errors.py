@@ -4,6 +4,7 @@ GanError
 ├── ConfigError        a parameter, a name or a command that can't be used
 ├── DataError          bytes that are not what they should be
 ├── CheckpointError    no usable state to resume from
+├── DeviceError        a GPU that is there and doesn't answer
 └── TrainingDiverged   a loss that is no longer finite
 
 Programming errors are ValueError or TypeError, with a traceback. Every message says what is wrong, where,
@@ -33,6 +34,12 @@ class CheckpointError(GanError):
     """Checkpoints exist, and none of them can be trusted."""
 
     exit_code = 65
+
+
+class DeviceError(GanError):
+    """A device that should be there doesn't answer."""
+
+    exit_code = 69
 
 
 class TrainingDiverged(GanError):

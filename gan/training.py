@@ -284,13 +284,3 @@ def finish_average(state: TrainState) -> None:
 def evenly_spaced_steps(points: int, steps: int) -> set[int]:
     """Evenly spaced steps in [1, steps], at most `points` of them, the last one always included."""
     return {max(1, round(steps * index / points)) for index in range(1, points + 1)}
-
-
-def pick_device() -> torch.device:
-    """Choose the CUDA device with most free memory, or under torchrun this process's own; else the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    if distributed.world_size() > 1:
-        return torch.device("cuda", torch.cuda.current_device())
-    free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
-    return torch.device("cuda", free.index(max(free)))

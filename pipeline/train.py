@@ -11,6 +11,7 @@ from gan import distributed
 from gan.checkpoint import fingerprint
 from gan.config import Params
 from gan.data.image_store import ImageStore
+from gan.device import prepare_torch
 from gan.errors import TrainingDiverged
 from gan.files import exclusive_lock, read_json, write_json
 from gan.generator import SNAPSHOTS
@@ -21,7 +22,7 @@ from pipeline.tracking.live import Run, watched
 from pipeline.training.checkpoints import checkpoint_root, resume
 from pipeline.training.interruption import stopped_by_signals
 from pipeline.training.loop import train
-from pipeline.training.machine import prepare_torch, timings
+from pipeline.training.machine import timings
 from pipeline.training.model import write_model
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     ("gan.errors",),
     ("gan.files", "gan.randomness", "gan.versions", "gan.faults"),
-    ("gan.contract", "gan.distributed"),
+    ("gan.contract", "gan.distributed", "gan.device"),
     ("gan.objectives.losses", "gan.objectives.penalties"),
     ("gan.networks", "gan.optimizers", "gan.interpolation"),
     ("gan.objectives",),

@@ -115,7 +115,7 @@ def test_all_faults_are_said_at_once_in_the_order_of_the_files(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("precision: fp32", "precision: tf32", "unknown value 'tf32'"),
+        ("precision: fp32", "precision: fp64", "unknown value 'fp64'"),
         ("budgets: [quick]", "budgets: [quik]", "did you mean 'quick'?"),
         ("datasets: [mnist_tiny]", "datasets: [mnist_tyni]", "did you mean 'mnist_tiny'?"),
         ("seeds: [0]", "seeds: [0, 0]", "twice"),

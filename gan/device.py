@@ -1,0 +1,46 @@
+"""Owns the device that training and scoring run on: which one it is, and torch's settings for it."""
+
+import logging
+import os
+
+import torch
+
+from gan import distributed
+from gan.contract import TrainParams
+from gan.errors import DeviceError
+
+
+def pick_device() -> torch.device:
+    """Choose the CUDA device that this process sees first, under torchrun its own; without any, the CPU.
+
+    Which GPU comes first is for CUDA_VISIBLE_DEVICES to say: `make repro` sets it for each cell.
+    Raises DeviceError where torch says that there is a GPU, and the GPU doesn't answer.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    try:
+        device = torch.device("cuda", torch.cuda.current_device())
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DeviceError(
+            f"the GPU doesn't answer: {reason}; see nvidia-smi, or set CUDA_VISIBLE_DEVICES= to use the CPU"
+        ) from error
+    return device
+
+
+def prepare_torch(params: TrainParams) -> torch.device:
+    """Set what would otherwise make two runs on one machine differ, and choose the device."""
+    torch.set_num_threads(params.num_threads)
+    torch.set_flush_denormal(True)  # numbers below 1e-38 take a CPU a hundred times as long
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; equal sums each time
+    device = pick_device()
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Otherwise every torch.empty is filled with NaN, by a kernel of its own.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    if distributed.rank() == 0:
+        logging.info("training on %s", device)
+    return device
