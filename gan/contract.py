@@ -66,8 +66,11 @@ class Objective(ABC):
         """Update state that depends on both updates of a step."""
         return None
 
-    def rate_factor(self) -> float:
-        """Factor on both learning rates, for objectives that adapt them to a measurement."""
+    def rate_factor(self) -> float | Tensor:
+        """Factor on both learning rates, for objectives that adapt them to a measurement.
+
+        A 0-d tensor where reading it would wait for the device.
+        """
         return 1.0
 
     def held_out_scalars(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Scalars:

@@ -39,6 +39,9 @@ def prepare_torch(params: TrainParams) -> torch.device:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Otherwise every torch.empty is filled with NaN, by a kernel of its own.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        products = "ieee" if params.precision == "fp32" else "tf32"
+        torch.backends.cuda.matmul.fp32_precision = products
+        torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     if distributed.rank() == 0:

@@ -9,16 +9,55 @@ from torch import Tensor, nn
 from gan.contract import AdamParams, OptimizerParams, RMSpropParams
 
 
-def new_optimizer(params: OptimizerParams, network: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimiser that a recipe names, for a network's parameters."""
-    weights = list(network.parameters())
+def new_optimizer(
+    params: OptimizerParams, network: nn.Module, *, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """Make the optimiser that a recipe names, for a network's parameters.
+
+    capturable: hold the learning rate as a float32 tensor beside the weights, as a recorded update needs;
+    see `set_rate`.
+    """
+    optimizer = _new_optimizer(params, list(network.parameters()), capturable)
+    if capturable:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), params.lr, device=group["params"][0].device)
+    return optimizer
+
+
+def _new_optimizer(
+    params: OptimizerParams, weights: list[nn.Parameter], capturable: bool
+) -> torch.optim.Optimizer:
     if isinstance(params, AdamParams):
-        return torch.optim.Adam(
-            _group_by_decay(weights, params.weight_decay), lr=params.lr, betas=params.betas, fused=True
-        )
+        groups = _group_by_decay(weights, params.weight_decay)
+        return torch.optim.Adam(groups, lr=params.lr, betas=params.betas, fused=True, capturable=capturable)
     if isinstance(params, RMSpropParams):
-        return torch.optim.RMSprop(weights, lr=params.lr, alpha=params.alpha)
+        # For one tensor at a time it reads a rate that is a tensor.
+        many = True if capturable else None
+        return torch.optim.RMSprop(
+            weights, lr=params.lr, alpha=params.alpha, capturable=capturable, foreach=many
+        )
     return RMSpropTF(weights, lr=params.lr, alpha=params.alpha)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
+    """Set the learning rate of all groups; one that is a tensor is filled."""
+    for group in optimizer.param_groups:
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] = float(rate)
+        elif isinstance(rate, Tensor):
+            group["lr"].copy_(rate)
+        else:
+            group["lr"].fill_(rate)
+
+
+def restore(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load an optimiser's state, and keep its own settings: the saved ones may come from another device."""
+    settings = [
+        {name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(saved)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def _group_by_decay(weights: list[nn.Parameter], decay: float | None) -> list[Any]:
@@ -55,5 +94,9 @@ class RMSpropTF(torch.optim.Optimizer):
                     state["square_average"] = torch.ones_like(weight)
                 average: Tensor = state["square_average"]
                 average.mul_(group["alpha"]).addcmul_(weight.grad, weight.grad, value=1 - group["alpha"])
-                weight.addcdiv_(weight.grad, (average + 1e-10).sqrt_(), value=-group["lr"])
+                root = (average + 1e-10).sqrt_()
+                if isinstance(group["lr"], Tensor):
+                    weight.sub_(weight.grad.div(root).mul_(group["lr"]))
+                else:
+                    weight.addcdiv_(weight.grad, root, value=-group["lr"])
         return None

@@ -6,9 +6,10 @@ log, preview, save or stop. It knows no variant: the objective says what a step 
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from gan import distributed
 from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, values_at
 from gan.errors import TrainingDiverged
+from gan.graphs import CudaRecorder, RecordedUpdate, Recorder, Update
 from gan.networks.layers import keep_derived, lay_out
-from gan.optimizers import new_optimizer
+from gan.optimizers import new_optimizer, restore, set_rate
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, reestimate_batch_statistics
 
@@ -52,7 +54,10 @@ class TrainState:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         for name, part in self._parts().items():
-            part.load_state_dict(saved[name])
+            if isinstance(part, torch.optim.Optimizer):
+                restore(part, saved[name])
+            else:
+                part.load_state_dict(saved[name])
         self.step = saved["step"]
         self.batches_seen = saved["batches_seen"]
         self.images_seen = saved["images_seen"]
@@ -75,11 +80,11 @@ class TrainState:
     def seed_draws(self, purpose: str, inner: int = 0) -> None:
         """Seed torch for one update, independently of all others."""
         seed = derive_seed(self.seed, purpose, self.step, inner)
-        if self.device.type == "cpu":
-            # torch.manual_seed also seeds every GPU, and formats a stack trace where there is none: 370 us.
-            torch.default_generator.manual_seed(seed)
+        # Of this device alone: torch.manual_seed also seeds every other, and without a GPU takes 370 us.
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index].manual_seed(seed)
         else:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
 
     def draw_fakes(self, n: int, *, with_graph: bool) -> Tensor:
         """Generate n images in float32, with or without a graph to the generator."""
@@ -100,8 +105,15 @@ def new_train_state(
     steps: int,
     seed: int,
     device: torch.device,
+    capturable: bool | None = None,
 ) -> TrainState:
-    """Build networks, optimisers and the averaged generator of a run before its first step."""
+    """Build networks, optimisers and the averaged generator of a run before its first step.
+
+    capturable: hold learning rates as tensors, so that updates can be recorded; by default on all devices
+    but CPUs, whether or not they are, since last bits differ.
+    """
+    if capturable is None:
+        capturable = device.type != "cpu"
     torch.manual_seed(derive_seed(seed, "weights"))
     gan = variant.build(image)
     layout = torch.channels_last if params.channels_last else torch.contiguous_format
@@ -116,17 +128,23 @@ def new_train_state(
         device=device,
         gan=gan,
         averaged=copy.deepcopy(gan.generator).requires_grad_(False),
-        critic_optimizer=new_optimizer(variant.critic_optimizer, gan.critic),
-        generator_optimizer=new_optimizer(variant.generator_optimizer, gan.generator),
+        critic_optimizer=new_optimizer(variant.critic_optimizer, gan.critic, capturable=capturable),
+        generator_optimizer=new_optimizer(variant.generator_optimizer, gan.generator, capturable=capturable),
     )
 
 
-def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Scalars]:
-    """Train until `state.steps`, yielding the scalars of each step.
+def training_steps(
+    state: TrainState, batches: Iterator[Tensor], recorder: Recorder | None = None
+) -> Iterator[Scalars]:
+    """Train until `state.steps`, yielding the scalars of each step, which are valid until the next.
 
     batches: endless (B, C, H, W) in [-1, 1], this process's share of each, from `state.batches_seen` on.
+    recorder: records the updates and replays them; by default on a GPU, where `cuda_graphs` is set.
     """
-    noise, repeated = state.variant.generator_noise, state.variant.critic_batches == "repeated"
+    if recorder is None and state.params.cuda_graphs and state.device.type == "cuda":
+        recorder = CudaRecorder()
+    alone, both, generator = (_bind(part, state, recorder) for part in (_critic, _both, _generator))
+    fresh, repeated = state.variant.generator_noise == "fresh", state.variant.critic_batches == "repeated"
     layout = torch.channels_last if state.params.channels_last else torch.contiguous_format
     objective = state.gan.objective
     while state.step < state.steps:
@@ -142,19 +160,44 @@ def training_steps(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Sca
                     state.images_seen += len(real) * distributed.world_size()
                 state.seed_draws("critic", 0 if repeated else inner)
                 last = inner == critic_steps - 1
-                # The fakes of the last critic step keep their graph if the generator's update reuses them.
-                fake = state.draw_fakes(len(real), with_graph=last and noise != "fresh")
-                if last and noise == "joint":
-                    scalars = compute_generator_gradients(state, fake)
-                scalars |= update_critic(state, real, fake.detach())
-            if noise != "joint":
+                scalars |= both(real) if last and not fresh else alone(real)
+            if fresh:
                 state.seed_draws("generator")
-                if noise == "fresh":
-                    fake = state.draw_fakes(len(real), with_graph=True)
-                scalars |= compute_generator_gradients(state, fake)
-            update_generator(state)
+                scalars |= generator(real)
+            update_average(state)
         state.step += 1
         yield scalars
+
+
+def _bind(
+    part: Callable[[TrainState, Tensor], Scalars], state: TrainState, recorder: Recorder | None
+) -> Update:
+    """Make a function of a batch of a part of the step, recorded if there is a recorder."""
+    update = partial(part, state)
+    return update if recorder is None else RecordedUpdate(update, recorder)
+
+
+def _critic(state: TrainState, real: Tensor) -> Scalars:
+    """A critic step with fakes of its own."""
+    return update_critic(state, real, state.draw_fakes(len(real), with_graph=False))
+
+
+def _both(state: TrainState, real: Tensor) -> Scalars:
+    """The last critic step and the generator's update, with the same fakes."""
+    fake = state.draw_fakes(len(real), with_graph=True)
+    if state.variant.generator_noise == "joint":
+        scalars = compute_generator_gradients(state, fake) | update_critic(state, real, fake.detach())
+    else:
+        scalars = update_critic(state, real, fake.detach()) | compute_generator_gradients(state, fake)
+    update_generator(state)
+    return scalars
+
+
+def _generator(state: TrainState, real: Tensor) -> Scalars:
+    """The generator's update with fresh fakes, as many as there are real images."""
+    scalars = compute_generator_gradients(state, state.draw_fakes(len(real), with_graph=True))
+    update_generator(state)
+    return scalars
 
 
 def update_critic(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
@@ -184,10 +227,9 @@ def compute_generator_gradients(state: TrainState, fake: Tensor) -> Scalars:
 
 
 def update_generator(state: TrainState) -> None:
-    """Apply the computed gradients to the generator, and update its average."""
+    """Apply the computed gradients to the generator."""
     state.generator_optimizer.step()
     state.gan.objective.after_generator_step()
-    update_average(state)
 
 
 @torch.no_grad()
@@ -209,18 +251,22 @@ def set_learning_rates(state: TrainState) -> None:
     initial = {"generator_lr": variant.generator_optimizer.lr, "critic_lr": variant.critic_optimizer.lr}
     rates = values_at(initial, variant.schedule, progress)
     decay, factor = variant.rate_decay, state.gan.objective.rate_factor()
-    floor = 0.0
+    if isinstance(factor, Tensor) and factor.is_cpu:
+        factor = float(factor)
+    decayed, floor = 1.0, 0.0
     if isinstance(decay, ExponentialDecay):
-        factor *= decay.factor ** (state.step // decay.every)
+        decayed = decay.factor ** (state.step // decay.every)
         floor = decay.floor
     elif decay is not None:
-        factor *= 1 - progress
+        decayed = 1 - progress
+    factor *= decayed
     for optimizer, rate in (
         (state.generator_optimizer, rates["generator_lr"]),
         (state.critic_optimizer, rates["critic_lr"]),
     ):
-        for group in optimizer.param_groups:
-            group["lr"] = max(rate * factor, min(rate, floor))
+        lowest = min(rate, floor)
+        scaled = rate * factor
+        set_rate(optimizer, scaled.clamp(min=lowest) if isinstance(scaled, Tensor) else max(scaled, lowest))
 
 
 def held_out_scalars(state: TrainState, real: Tensor) -> Scalars:

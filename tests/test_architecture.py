@@ -17,6 +17,7 @@ LAYERS = [
     ("gan.contract", "gan.distributed", "gan.device"),
     ("gan.objectives.losses", "gan.objectives.penalties"),
     ("gan.networks", "gan.optimizers", "gan.interpolation"),
+    ("gan.graphs",),
     ("gan.objectives",),
     ("gan.variants", "gan.data", "gan.sampling", "gan.card", "gan.generator"),
     ("gan.metrics",),
