@@ -40,6 +40,9 @@ class Objective(ABC):
     Only an objective calls the critic, and it never sees an optimiser, a device or a logger. Images are (N,
     C, H, W) in [-1, 1]; fakes are detached before `critic_loss`. It is a plain class, so that an objective
     can be defined in its variant's file, which is imported without torch.
+
+    Losses and what follows an update read no value of a tensor, which would wait for the device, and keep
+    what changes between updates in tensors, so that a GPU can replay an update (gan.graphs).
     """
 
     @abstractmethod

@@ -86,17 +86,25 @@ class RMSpropTF(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("RMSpropTF takes no closure")
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["square_average"] = torch.ones_like(weight)
-                average: Tensor = state["square_average"]
-                average.mul_(group["alpha"]).addcmul_(weight.grad, weight.grad, value=1 - group["alpha"])
-                root = (average + 1e-10).sqrt_()
-                if isinstance(group["lr"], Tensor):
-                    weight.sub_(weight.grad.div(root).mul_(group["lr"]))
-                else:
-                    weight.addcdiv_(weight.grad, root, value=-group["lr"])
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            gradients = [weight.grad for weight in weights]
+            averages = [self._average_of(weight) for weight in weights]
+            rate, alpha = group["lr"], group["alpha"]
+            torch._foreach_mul_(averages, alpha)
+            torch._foreach_addcmul_(averages, gradients, gradients, value=1 - alpha)
+            roots = torch._foreach_add(averages, 1e-10)
+            torch._foreach_sqrt_(roots)
+            if isinstance(rate, Tensor):
+                changes = torch._foreach_div(gradients, roots)
+                torch._foreach_mul_(changes, rate)
+                torch._foreach_sub_(weights, changes)
+            else:
+                torch._foreach_addcdiv_(weights, gradients, roots, value=-rate)
         return None
+
+    def _average_of(self, weight: nn.Parameter) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["square_average"] = torch.ones_like(weight)
+        average: Tensor = state["square_average"]
+        return average

@@ -82,7 +82,8 @@ class TrainState:
         seed = derive_seed(self.seed, purpose, self.step, inner)
         # Of this device alone: torch.manual_seed also seeds every other, and without a GPU takes 370 us.
         if self.device.type == "cuda":
-            torch.cuda.default_generators[self.device.index].manual_seed(seed)
+            index = torch.cuda.current_device() if self.device.index is None else self.device.index
+            torch.cuda.default_generators[index].manual_seed(seed)
         else:
             torch.default_generator.manual_seed(seed)
 
