@@ -19,7 +19,7 @@ from gan import distributed
 from gan.contract import ExponentialDecay, Gan, ImageShape, Scalars, TrainParams, VariantParams, values_at
 from gan.errors import TrainingDiverged
 from gan.graphs import CudaRecorder, RecordedUpdate, Recorder, Update
-from gan.networks.layers import keep_derived, lay_out
+from gan.networks.layers import forget_derived, keep_derived, lay_out
 from gan.optimizers import new_optimizer, restore, set_rate
 from gan.randomness import derive_seed
 from gan.sampling import draw_noise, generate_images, reestimate_batch_statistics
@@ -211,6 +211,7 @@ def update_critic(state: TrainState, real: Tensor, fake: Tensor) -> Scalars:
     distributed.average_gradients(gan.critic.parameters())
     state.critic_optimizer.step()
     gan.objective.after_critic_step(gan.critic)
+    forget_derived(gan.critic)
     return scalars
 
 
@@ -230,6 +231,7 @@ def compute_generator_gradients(state: TrainState, fake: Tensor) -> Scalars:
 def update_generator(state: TrainState) -> None:
     """Apply the computed gradients to the generator."""
     state.generator_optimizer.step()
+    forget_derived(state.gan.generator)
     state.gan.objective.after_generator_step()
 
 

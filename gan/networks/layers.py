@@ -85,13 +85,13 @@ def lay_out(network: nn.Module, device: torch.device, memory_format: torch.memor
             module.memory_format = memory_format
 
 
-Kept = dict[tuple[int, bool], tuple[Tensor, int, Tensor]]  # by the weight's id and its need of gradients
+Kept = dict[tuple[int, bool], tuple[Tensor, Tensor]]  # by the weight's id and its need of gradients
 _kept: ContextVar[Kept | None] = ContextVar("_kept", default=None)
 
 
 @contextmanager
 def keep_derived() -> Iterator[None]:
-    """Cache what layers derive from their weights alone, until the weights change.
+    """Cache what layers derive from their weights alone; whoever changes weights calls `forget_derived`.
 
     Not for two backward passes to one value of a weight: the first frees the graph that both need.
     """
@@ -103,16 +103,26 @@ def keep_derived() -> Iterator[None]:
 
 
 def derive_once(weight: Tensor, derive: Callable[[], Tensor]) -> Tensor:
-    """Return what was derived from a weight's current value, or derive it; see `keep_derived`."""
+    """Return what was derived from a weight, or derive it; see `keep_derived`."""
     kept = _kept.get()
     if kept is None:
         return derive()
     key = (id(weight), weight.requires_grad and torch.is_grad_enabled())
-    source, version, result = kept.get(key, (None, 0, None))
-    if result is None or source is not weight or version != weight._version:
-        result = derive()
-        kept[key] = (weight, weight._version, result)
-    return result
+    if key not in kept:
+        kept[key] = (weight, derive())  # with the weight, so that its id isn't given to another
+    return kept[key][1]
+
+
+def forget_derived(network: nn.Module) -> None:
+    """Forget what was derived from a network's weights, which have changed.
+
+    Their version counters don't tell: neither a fused optimiser nor `.data` counts.
+    """
+    kept = _kept.get()
+    if kept is not None:
+        for weight in network.parameters():
+            for needs_gradient in (False, True):
+                kept.pop((id(weight), needs_gradient), None)
 
 
 class Unflatten(nn.Module):
