@@ -4,6 +4,10 @@ At 64x64 the widths are those of the authors and of khanrc; smaller images have 
 published network of this family has. The generator is normalised by batch, the critic by layer; its first
 convolution and its head have no norm. Shortcuts and the critic's first convolution are initialised Glorot
 uniform, whatever the scheme.
+
+A 3x3 convolution beside a change of size is computed as one of 4x4 with a stride of 2, whose kernel is the
+sum of the 3x3 one at four places: the same function up to rounding, with 4 products for each position of the
+larger map instead of 9, and no map in between.
 """
 
 import torch
@@ -12,7 +16,7 @@ from torch.nn import functional
 
 from gan.contract import ImageShape
 from gan.networks import ResidualParams
-from gan.networks.layers import Flatten, Unflatten, initialise, norm_layer, stem_side
+from gan.networks.layers import Flatten, Unflatten, derive_once, initialise, norm_layer, stem_side
 from gan.networks.winograd import WideConv2d
 
 
@@ -36,6 +40,29 @@ def _shortcut(wide: int, narrow: int) -> nn.Conv2d:
     return layer
 
 
+class UpsampleConv(nn.Conv2d):
+    """(N, wide, H, W) -> (N, narrow, 2H, 2W): each pixel is repeated 2x2, then a 3x3 convolution."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve, transposed."""
+        kernel = derive_once(self.weight, lambda: _sum_of_shifts(self.weight).flip(2, 3).transpose(0, 1))
+        return functional.conv_transpose2d(maps, kernel, self.bias, stride=2, padding=1)
+
+
+class ConvMeanPool(nn.Conv2d):
+    """(N, narrow, H, W) -> (N, wide, H/2, W/2): a 3x3 convolution, then means of 2x2 pixels."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve with a stride of 2."""
+        kernel = derive_once(self.weight, lambda: _sum_of_shifts(self.weight) / 4)
+        return functional.conv2d(maps, kernel, self.bias, stride=2, padding=1)
+
+
+def _sum_of_shifts(kernel: Tensor) -> Tensor:
+    """Sum of a kernel (D, C, 3, 3) at the four corners of a 4x4 square, (D, C, 4, 4)."""
+    return functional.avg_pool2d(functional.pad(kernel, (1, 1, 1, 1)), 2, stride=1, divisor_override=1)
+
+
 class UpBlock(nn.Module):
     """(N, wide, H, W) -> (N, narrow, 2H, 2W); both paths enlarge by repeating pixels."""
 
@@ -43,13 +70,13 @@ class UpBlock(nn.Module):
         super().__init__()
         self.shortcut = _shortcut(wide, narrow)
         self.norms = nn.ModuleList([nn.BatchNorm2d(wide), nn.BatchNorm2d(narrow)])
-        self.first = WideConv2d(wide, narrow, 3, padding=1, bias=False)
+        self.first = UpsampleConv(wide, narrow, 3, padding=1, bias=False)
         self.second = WideConv2d(narrow, narrow, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add the paths; the shortcut may enlarge last, since a 1x1 convolution sees a single pixel."""
-        inner = functional.interpolate(functional.relu(self.norms[0](maps)), scale_factor=2)
-        inner = self.second(functional.relu(self.norms[1](self.first(inner))))
+        inner = self.first(functional.relu(self.norms[0](maps)))
+        inner = self.second(functional.relu(self.norms[1](inner)))
         return functional.interpolate(self.shortcut(maps), scale_factor=2) + inner
 
 
@@ -61,13 +88,13 @@ class DownBlock(nn.Module):
         self.shortcut = _shortcut(narrow, wide)
         self.norms = nn.ModuleList([norm_layer(critic_norm, narrow), norm_layer(critic_norm, narrow)])
         self.first = WideConv2d(narrow, narrow, 3, padding=1, bias=critic_norm == "none")
-        self.second = WideConv2d(narrow, wide, 3, padding=1)
+        self.second = ConvMeanPool(narrow, wide, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add the convolved path to the shortcut."""
         inner = self.first(functional.relu(self.norms[0](maps)))
         inner = self.second(functional.relu(self.norms[1](inner)))
-        return self.shortcut(functional.avg_pool2d(maps, 2)) + functional.avg_pool2d(inner, 2)
+        return self.shortcut(functional.avg_pool2d(maps, 2)) + inner
 
 
 class ResidualGenerator(nn.Module):

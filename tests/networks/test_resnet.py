@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 from gan.networks import ResidualParams
-from gan.networks.resnet import DownBlock, UpBlock
+from gan.networks.resnet import ConvMeanPool, DownBlock, UpBlock, UpsampleConv
 from tests.closed_forms import method_of
 
 
@@ -54,9 +54,36 @@ def test_a_block_adds_its_shortcut_and_its_convolved_path():
     nn.init.zeros_(down.shortcut.weight)
     nn.init.zeros_(down.shortcut.bias)
     inner = down.first(functional.relu(down.norms[0](torch.ones(1, 4, 4, 4) * maps[:1, :, :4, :4])))
-    inner = down.second(functional.relu(down.norms[1](inner)))
-    quarters = inner.view(1, 6, 2, 2, 2, 2).mean((3, 5))
+    inner = functional.relu(down.norms[1](inner))
+    convolved = functional.conv2d(inner, down.second.weight, down.second.bias, padding=1)
+    quarters = convolved.view(1, 6, 2, 2, 2, 2).mean((3, 5))
     assert_close(down(maps[:1, :, :4, :4]), quarters)
+
+
+def upsample_and_convolve(maps, weight, bias):
+    enlarged = maps.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return functional.conv2d(enlarged, weight, bias, padding=1)
+
+
+def convolve_and_pool(maps, weight, bias):
+    return functional.avg_pool2d(functional.conv2d(maps, weight, bias, padding=1), 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "plain"), [(UpsampleConv, upsample_and_convolve), (ConvMeanPool, convolve_and_pool)]
+)
+def test_a_convolution_beside_a_change_of_size_is_the_two_operations(layer, plain):
+    module = layer(3, 2, 3, padding=1).double()
+    maps = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)
+
+    def derivatives_of(results):
+        first = torch.autograd.grad(results.square().sum(), [maps, *module.parameters()], create_graph=True)
+        second = torch.autograd.grad(sum(part.pow(3).sum() for part in first), [maps, *module.parameters()])
+        return [results, *first, *second]
+
+    wanted = derivatives_of(plain(maps, module.weight, module.bias))
+    for found, value in zip(derivatives_of(module(maps)), wanted, strict=True):
+        assert_close(found, value, rtol=1e-11, atol=1e-11)
 
 
 def test_shortcuts_and_the_critics_first_convolution_are_glorot_whatever_the_rest_is():
