@@ -462,6 +462,14 @@ MUTANTS = [
         TRAINING,
     ),
     Mutant(
+        "kernels derived before a critic's update used after it",
+        "",
+        "gan/training.py",
+        "    forget_derived(gan.critic)\n",
+        "",
+        TRAINING,
+    ),
+    Mutant(
         "gradients of earlier critic steps accumulated",
         "",
         "gan/training.py",
@@ -522,8 +530,8 @@ MUTANTS = [
         "TensorFlow's RMSprop with eps outside the root",
         "any port to torch.optim.RMSprop",
         "gan/optimizers.py",
-        "(average + 1e-10).sqrt_()",
-        "average.sqrt().add_(1e-10)",
+        "torch._foreach_add(averages, 1e-10)\n            torch._foreach_sqrt_(roots)",
+        "torch._foreach_sqrt(averages)\n            torch._foreach_add_(roots, 1e-10)",
         OPTIMIZERS,
     ),
     Mutant(
