@@ -26,7 +26,7 @@ KEPT := $(filter-out $(TOO_OLD),$(if $(filter file,$(origin PYTHON)),$(FOUND),$(
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro publish smoke test test-slow mutants bench bench-check check ui clean
+.PHONY: help repro publish smoke test test-slow test-gpu mutants bench bench-check check ui clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,10 @@ test: $(VENV)  ## run the tests that take seconds
 
 test-slow: $(VENV)  ## run the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+
+# One process, as its tests share the device.
+test-gpu: $(VENV)  ## run the tests that need a GPU
+	$(BIN)/python -m pytest -m gpu
 
 mutants: $(VENV)  ## plant known bugs one by one and see that a test fails; writes docs/mutants.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants

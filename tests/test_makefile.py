@@ -114,3 +114,13 @@ def test_a_python_that_can_not_be_used_is_one_line_and_leaves_the_venv(checkout,
     assert answer.returncode == 2
     assert answer.stderr.splitlines()[0] == f"error: {expected}"
     assert (checkout / ".venv/old").exists()
+
+
+@pytest.mark.parametrize(("target", "marked"), [("test-gpu", "gpu"), ("test-slow", "slow and not gpu")])
+def test_tests_that_need_a_gpu_have_a_target_of_their_own(checkout, target, marked):
+    has_venv(checkout, "3.11", installed=True)
+    answer = subprocess.run(
+        ["make", "--dry-run", target], cwd=checkout, capture_output=True, text=True, check=True
+    )
+    marks = [words.split(" -m ")[-1].strip('"') for words in answer.stdout.splitlines() if "pytest" in words]
+    assert marks == [marked]
