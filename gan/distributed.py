@@ -11,16 +11,33 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed, nn
 
+from gan.errors import ConfigError
+
 
 @contextmanager
-def process_group() -> Iterator[None]:
-    """Join the process group under `torchrun`, with gloo on CPUs and NCCL on GPUs; else do nothing."""
+def process_group(*, on_cpu: bool = False) -> Iterator[None]:
+    """Join the process group under `torchrun`; without it do nothing.
+
+    Tensors of the CPU go over gloo. Those of GPUs go over NCCL, and each process has the GPU of its local
+    rank; on_cpu leaves the GPUs alone. Raises ConfigError where a machine with GPUs has fewer of them than
+    processes: NCCL refuses two processes on one GPU.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    gpus = 0 if on_cpu or not torch.cuda.is_available() else torch.cuda.device_count()
+    if gpus == 0:
+        distributed.init_process_group("gloo")
+    else:
+        processes = int(os.environ["LOCAL_WORLD_SIZE"])
+        if processes > gpus:
+            raise ConfigError(
+                f"torchrun started {processes} processes, each needs a GPU of its own, and {gpus} can be seen; "
+                f"give --nproc-per-node {gpus}, or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+            )
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        distributed.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
     try:
         yield
     finally:
@@ -88,10 +105,12 @@ def broadcast(network: nn.Module) -> None:
 
 
 def any_process(claim: bool) -> bool:
-    """Tell whether the claim holds in any process, so that all of them take the same branch."""
+    """Tell whether the claim holds in any process, so that all of them take the same branch.
+
+    The vote is a tensor of the CPU: asked after each step, it must not wait for a GPU.
+    """
     if world_size() == 1:
         return claim
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    vote = torch.tensor(float(claim), device=device)
+    vote = torch.tensor(float(claim), device="cpu")
     distributed.all_reduce(vote)
     return bool(vote.item() > 0)

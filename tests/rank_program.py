@@ -78,7 +78,7 @@ def check_that_ranks_agree(name: str, state: TrainState) -> None:
 
 def main(out: Path, names: list[str]) -> None:
     """Write outcomes of the variants without batch normalisation, and a state for another world size."""
-    with distributed.process_group():
+    with distributed.process_group(on_cpu=True):
         for name in names:
             check_that_ranks_agree(name, train(method_of(name, batch_norm=True), steps=1))
         outcomes = {name: outcome_of(name) for name in WITHOUT_BATCH_NORM}

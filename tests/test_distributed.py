@@ -11,6 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gan import distributed
+from gan.errors import ConfigError
 from tests import rank_program
 
 ROOT = Path(__file__).parents[1]
@@ -91,3 +92,52 @@ class TestOneProcess:
         wanted = torch.rand(3, 1)
         torch.manual_seed(0)
         assert torch.equal(distributed.draw_rows(lambda n: torch.rand(n, 1), 3), wanted)
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """How a process of two under torchrun, on a machine with two GPUs, joins the group."""
+    calls = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.update(device=device))
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda backend, **given: calls.update(given, backend=backend)
+    )
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    variables = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return calls
+
+
+class TestGpus:
+    """Which devices a group joins, with stand-ins for those of the machine."""
+
+    def test_each_process_has_its_own_gpu_and_the_cpu_has_gloo(self, joined):
+        with distributed.process_group():
+            own = torch.device("cuda", 1)
+            assert joined == {"device": own, "backend": "cpu:gloo,cuda:nccl", "device_id": own}
+
+    def test_who_asks_for_the_cpu_leaves_the_gpus_alone(self, joined):
+        with distributed.process_group(on_cpu=True):
+            assert joined == {"backend": "gloo"}
+
+    def test_a_machine_without_gpus_has_gloo(self, joined, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with distributed.process_group():
+            assert joined == {"backend": "gloo"}
+
+    def test_two_processes_on_one_gpu_are_refused_in_one_line(self, joined, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(ConfigError, match="started 2 processes, .* and 1 can be seen") as caught:
+            distributed.process_group().__enter__()
+        assert (caught.value.exit_code, len(str(caught.value).splitlines()), joined) == (78, 1, {})
+
+    def test_a_vote_waits_for_no_gpu(self, monkeypatch):
+        voted = []
+        monkeypatch.setattr(distributed, "world_size", lambda: 2)
+        monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
+        monkeypatch.setattr(torch.distributed, "all_reduce", voted.append)
+        assert distributed.any_process(True) is True
+        assert [vote.device.type for vote in voted] == ["cpu"]
