@@ -1,6 +1,6 @@
 # Everything that is done with this project, from its root. `make` alone lists it.
 # Variables: PYTHON (an interpreter from 3.11 on; a .venv of another version is made again),
-# TORCH_SPEC (another build of torch), JOBS (cells that `make repro` trains at a time; default: the cores).
+# TORCH_SPEC (another build of torch), JOBS (cells that `make repro` trains at a time; default: the GPUs, or cores).
 
 PYTHON ?= python3
 TORCH_SPEC ?= torch torchvision

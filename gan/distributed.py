@@ -32,7 +32,7 @@ def process_group(*, on_cpu: bool = False) -> Iterator[None]:
         processes = int(os.environ["LOCAL_WORLD_SIZE"])
         if processes > gpus:
             raise ConfigError(
-                f"torchrun started {processes} processes, each needs a GPU of its own, and {gpus} can be seen; "
+                f"torchrun started {processes} processes, each needs its own GPU, and {gpus} can be seen; "
                 f"give --nproc-per-node {gpus}, or set CUDA_VISIBLE_DEVICES= to train on the CPU"
             )
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

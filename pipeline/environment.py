@@ -71,9 +71,9 @@ def runner() -> str:
     return os.environ.get(RUNNER) or "local"
 
 
-def jobs() -> int:
-    """Number of cells to train at a time; default: the cores of the machine."""
-    return _count(JOBS, os.cpu_count() or 1)
+def jobs(default: int | None = None) -> int:
+    """Number of cells to train at a time; without a default, the cores of the machine."""
+    return _count(JOBS, default or os.cpu_count() or 1)
 
 
 def _count(name: str, default: int) -> int:

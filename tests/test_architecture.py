@@ -73,6 +73,7 @@ LIGHT = (
     "pipeline.scores",
     "pipeline.drawing",
     "pipeline.report",
+    "pipeline.schedule.slots",
     "pipeline.claims.kinds",
     "pipeline.cli.data",
     "pipeline.cli.datasets",

@@ -12,6 +12,7 @@ from gan.errors import ConfigError, DataError
 from gan.files import write_bytes
 from pipeline.claims.claim import Claim, minutes_of
 from pipeline.schedule import repro
+from pipeline.schedule.slots import Slots
 from pipeline.stage import PARAMS, Cell, read_params
 from pipeline.study.params_file import replace_selection
 
@@ -23,11 +24,11 @@ def run_lacking(claims: Sequence[Claim], params: Params, budget: float) -> list[
     Raises ConfigError where nothing fits, DataError where a stage fails.
     """
     cells = cells_within(claims, params, budget)
-    jobs = repro.prepare_environment() if cells else 1
+    slots = repro.prepare_environment() if cells else Slots(1)
     for dataset, group in dict.fromkeys((cell.dataset, cell.budget) for cell in cells):
         part = [cell for cell in cells if (cell.dataset, cell.budget) == (dataset, group)]
         with selected(part):
-            if not repro.run_stale(part, params.select.study, jobs, Console(stderr=True)):
+            if not repro.run_stale(part, params.select.study, slots, Console(stderr=True)):
                 raise DataError(
                     "not all cells could be run, see above; the same command goes on with the others"
                 )

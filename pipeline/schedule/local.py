@@ -1,10 +1,11 @@
 """Runs stages on this machine, by DVC."""
 
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 BUSY = re.compile(r"is busy|Unable to acquire lock")
@@ -17,8 +18,8 @@ def dvc(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 
 
-def run(stages: Sequence[str], log: Path) -> int:
-    """Run stages without their dependencies, and append their output to a log.
+def run(stages: Sequence[str], log: Path, variables: Mapping[str, str]) -> int:
+    """Run stages without their dependencies, with these variables, and append their output to a log.
 
     One DVC does them all: it reads params.yaml and dvc.lock for seconds before its first. Where another one
     holds their files, it is tried again, but only before any stage has begun: what such a try had run and
@@ -29,7 +30,9 @@ def run(stages: Sequence[str], log: Path) -> int:
     for wait in (*WAITS, 0):
         with log.open("ab") as stream:
             start = stream.tell()
-            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+            code = subprocess.run(
+                command, stdout=stream, stderr=subprocess.STDOUT, env=os.environ | variables, check=False
+            ).returncode
         said = log.read_bytes()[start:].decode(errors="replace")
         if code == 0 or BEGUN.search(said) or not BUSY.search(said):
             break

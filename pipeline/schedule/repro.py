@@ -21,6 +21,7 @@ from gan.files import write_bytes
 from pipeline import environment
 from pipeline.schedule.local import dvc
 from pipeline.schedule.runner import find_runner
+from pipeline.schedule.slots import Slots
 from pipeline.schedule.watch import LOGS, last_lines, log_of, run_cells
 from pipeline.stage import (
     MANIFEST,
@@ -53,27 +54,27 @@ ALLOCATOR = {
 
 
 def main() -> None:
-    """Run the study, JOBS cells at a time (default: as many as there are cores)."""
+    """Run the study, JOBS cells at a time (default: as many as there are GPUs, or cores)."""
     replace_unencodable()
     try:
-        code = repro(jobs=prepare_environment())
+        code = repro(prepare_environment())
     except Exception as error:
         code = report_error(error)
     raise SystemExit(code)
 
 
-def prepare_environment() -> int:
-    """Check and set what the stages inherit, and return how many cells are to run at a time."""
+def prepare_environment() -> Slots:
+    """Check and set what the stages inherit, and return where the cells are to run."""
     environment.check()
     find_runner(environment.runner())
     # dvc.yaml says `python`: let it be this one, in an activated environment or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
-    return environment.jobs()
+    return Slots.of_machine()
 
 
-def repro(jobs: int) -> int:
+def repro(slots: Slots) -> int:
     """Bring the selected study up to date; 0 when it is."""
     console = Console(stderr=True)
     params = read_params()
@@ -85,7 +86,7 @@ def repro(jobs: int) -> int:
         write_bytes(UP_TO_DATE, before.encode())
         print("nothing to do: every stage of the selected study is up to date")
         return say_where(report_folder(params))
-    if not run_stale(cells, params.select.study, jobs, console):
+    if not run_stale(cells, params.select.study, slots, console):
         return 1
     before = fingerprint(SOURCES)
     if (final := subprocess.run(dvc("repro"), check=False)).returncode != 0:
@@ -123,9 +124,9 @@ def _add_file(digest: "hashlib._Hash", path: Path) -> None:
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
 
 
-def run_stale(cells: list[Cell], study: str, jobs: int, console: Console) -> bool:
+def run_stale(cells: list[Cell], study: str, slots: Slots, console: Console) -> bool:
     """Bring selected cells and shared stages up to date; report failures and return False for any."""
-    console.print(f"{len(cells)} cells, {jobs} at a time; logs in {LOGS}/")
+    console.print(f"{len(cells)} cells, {slots}; logs in {LOGS}/")
     with console.status("preparing the MLflow database"):
         prepare_database()
     shared = subprocess.run([*dvc("repro"), *SHARED_STAGES], stdout=STDERR, check=False)
@@ -140,7 +141,7 @@ def run_stale(cells: list[Cell], study: str, jobs: int, console: Console) -> boo
         cell: [*(f"{stage}@{cell.key}" for stage in CELL_STAGES), f"collect@{study}-{cell.key}"]
         for cell in waiting
     }
-    failed = run_cells(lists, find_runner(environment.runner()), jobs, console)
+    failed = run_cells(lists, find_runner(environment.runner()), slots, console)
     for cell in failed:
         print(f"error: {cell.key} failed; its log is {log_of(cell)}", file=sys.stderr)
         print("".join(f"  {line}\n" for line in last_lines(cell, 5)), end="", file=sys.stderr)

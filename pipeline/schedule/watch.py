@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline.schedule.runner import Runner
+from pipeline.schedule.slots import Slots
 from pipeline.stage import Cell
 
 LOGS = Path("build/logs")
@@ -35,16 +36,17 @@ def log_of(cell: Cell) -> Path:
 
 
 def run_cells(
-    stages: Mapping[Cell, Sequence[str]], runner: Runner, jobs: int, console: Console
+    stages: Mapping[Cell, Sequence[str]], runner: Runner, slots: Slots, console: Console
 ) -> list[Cell]:
-    """Run the stages of cells, `jobs` cells at a time; return those that failed."""
+    """Run the stages of cells, each in a slot of its own; return those that failed."""
     if not stages:
         return []
     LOGS.mkdir(parents=True, exist_ok=True)
     progress = {cell.key: Progress() for cell in stages}
-    with ThreadPoolExecutor(jobs) as pool, Live(console=console, transient=True) as live:
+    with ThreadPoolExecutor(slots.jobs) as pool, Live(console=console, transient=True) as live:
         futures = [
-            pool.submit(run_cell, cell, stages[cell], runner, progress[cell.key], console) for cell in stages
+            pool.submit(run_cell, cell, stages[cell], runner, slots, progress[cell.key], console)
+            for cell in stages
         ]
         while not all(future.done() for future in futures):
             for cell in stages:
@@ -57,12 +59,20 @@ def run_cells(
     return [cell for cell in stages if progress[cell.key].failed]
 
 
-def run_cell(cell: Cell, stages: Sequence[str], runner: Runner, progress: Progress, console: Console) -> None:
+def run_cell(
+    cell: Cell,
+    stages: Sequence[str],
+    runner: Runner,
+    slots: Slots,
+    progress: Progress,
+    console: Console,
+) -> None:
     """Run a cell's stages in order; the first failure ends it."""
     began = time.monotonic()
     log = log_of(cell)
     log.unlink(missing_ok=True)
-    progress.failed = runner.run(stages, log) != 0
+    with slots.take() as variables:
+        progress.failed = runner.run(stages, log, variables) != 0
     progress.seconds = time.monotonic() - began
     follow(cell, progress)
     outcome = f"failed in {progress.stage}" if progress.failed else "done"

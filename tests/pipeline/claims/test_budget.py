@@ -15,6 +15,7 @@ from pipeline.claims.budget import cells_within, run_lacking, selected
 from pipeline.claims.claim import Claim, find_claim, read_claims
 from pipeline.claims.evidence import scores_along
 from pipeline.schedule import repro
+from pipeline.schedule.slots import Slots
 from pipeline.scores.history import write_history
 from pipeline.stage import Cell, selected_cells
 
@@ -47,7 +48,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Cell], list[Cell]]]:
     """Let DVC's part write results at once; return each call's cells beside those that were selected then."""
     calls: list[tuple[list[Cell], list[Cell]]] = []
 
-    def run(cells: list[Cell], study: str, jobs: int, console: Any) -> bool:
+    def run(cells: list[Cell], study: str, slots: Slots, console: Any) -> bool:
         calls.append((cells, selected_cells(load_params(Path("params.yaml")))))
         leave(cells)
         return True

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from gan.config import load_params
 from pipeline.schedule import local, repro, watch
+from pipeline.schedule.slots import Slots
 from pipeline.stage import Cell, selected_cells
 from tests.parameters import DIGITS, copy_parameters
 
@@ -218,18 +219,18 @@ def asked(study, monkeypatch):
 )
 def test_dvc_is_asked_again_only_when_a_file_has_changed(study, asked, changed):
     for _ in range(3):
-        assert repro.repro(jobs=1) == 0
+        assert repro.repro(Slots(1)) == 0
         (study / "gan/__pycache__").mkdir(exist_ok=True)
         (study / "gan/__pycache__/losses.pyc").write_text(str(asked))
     assert asked == ["asked"]
     (study / changed).parent.mkdir(parents=True, exist_ok=True)
     with (study / changed).open("a") as stream:
         stream.write("\n")
-    repro.repro(jobs=1)
+    repro.repro(Slots(1))
     assert asked == ["asked"] * 2
     (study / changed).unlink()
     if changed not in ("params.yaml", "recipes/digits.yaml"):
-        repro.repro(jobs=1)
+        repro.repro(Slots(1))
         assert asked == ["asked"] * 3
 
 
@@ -245,7 +246,7 @@ def test_a_run_stands_for_up_to_date_unless_sources_were_edited_meanwhile(study,
     monkeypatch.setattr(repro, "stale_stages", lambda: {"report": []})
     monkeypatch.setattr(repro, "run_stale", lambda *_: True)
     monkeypatch.setattr(subprocess, "run", last)
-    assert repro.repro(jobs=1) == 0
+    assert repro.repro(Slots(1)) == 0
     assert repro.UP_TO_DATE.exists() != edited
 
 
@@ -265,7 +266,7 @@ def test_where_another_dvc_holds_a_lock_a_stage_waits_and_tries_again(tmp_path, 
     )
     monkeypatch.setattr(local, "dvc", lambda *_: [sys.executable, "-c", script, str(calls)])
     monkeypatch.setattr(local.time, "sleep", lambda _: None)
-    assert local.run(["train@x"], tmp_path / "log") == 0
+    assert local.run(["train@x"], tmp_path / "log", {}) == 0
     assert calls.read_text() == "xxx"
 
 
@@ -276,8 +277,17 @@ def test_no_try_follows_one_that_has_begun_a_stage(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(local, "dvc", lambda *_: [sys.executable, "-c", script, str(tmp_path / "calls")])
     monkeypatch.setattr(local.time, "sleep", lambda _: None)
-    assert local.run(["train@x"], tmp_path / "log") == 1
+    assert local.run(["train@x"], tmp_path / "log", {}) == 1
     assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_the_stages_of_a_cell_find_the_variables_of_their_slot(tmp_path, monkeypatch):
+    script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['GANTRY_MIRROR'])"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("GANTRY_MIRROR", "/files")
+    monkeypatch.setattr(local, "dvc", lambda *_: [sys.executable, "-c", script])
+    assert local.run(["train@x"], tmp_path / "log", {"CUDA_VISIBLE_DEVICES": "1"}) == 0
+    assert (tmp_path / "log").read_text() == "1 /files\n"
 
 
 @pytest.mark.slow
@@ -290,7 +300,7 @@ def test_a_stage_runs_once_though_another_dvc_holds_the_lock_when_it_ends(tmp_pa
     (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"slow": stage}}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     subprocess.run(local.dvc("init", "--no-scm", "-q"), check=True)
-    assert local.run(["slow"], tmp_path / "log") == 0
+    assert local.run(["slow"], tmp_path / "log", {}) == 0
     assert (tmp_path / "held.txt").read_text(encoding="utf-8") == ""
     assert (tmp_path / "ran.txt").read_text(encoding="utf-8") == "ran\n"
 
@@ -305,17 +315,17 @@ def test_cells_run_where_the_runner_takes_them(tmp_path, monkeypatch):
     taken = []
 
     class Elsewhere:
-        def run(self, stages, log):
-            taken.append(list(stages))
+        def run(self, stages, log, variables):
+            taken.append((list(stages), variables))
             log.write_text("Running stage 'train@x':\nno room there\n", encoding="utf-8")
             return int("mnist_tiny-gan-quick-1" in log.name)
 
     monkeypatch.chdir(tmp_path)
     cells = [Cell("mnist_tiny", "gan", "quick", seed) for seed in (0, 1)]
     stages = {cell: [f"train@{cell.key}", f"sample@{cell.key}"] for cell in cells}
-    failed = watch.run_cells(stages, Elsewhere(), 1, Console(stderr=True))
+    failed = watch.run_cells(stages, Elsewhere(), Slots(1, ["GPU-a"]), Console(stderr=True))
     assert failed == [cells[1]]
-    assert taken == list(stages.values())
+    assert taken == [(chain, {"CUDA_VISIBLE_DEVICES": "GPU-a"}) for chain in stages.values()]
     assert watch.last_lines(cells[1], 1) == ["no room there"]
 
 
