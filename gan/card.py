@@ -20,7 +20,8 @@ MAX_CARD_BYTES = 256 * 1024
 MAX_WEIGHT_BYTES = 4 * 1024**3
 MAX_Z_DIM = 4096
 MAX_FAULTS_SHOWN = 5
-SINCE_FORMAT_2 = ("profile", "log_points", "previews")
+# Fields that every card has from a format on; where an older one lacks them they are None.
+ADDED = {2: ("profile", "log_points", "previews"), 3: ("device", "cuda_graphs", "resident_data")}
 
 Weights = Literal["generator", "generator_raw"]
 Side = Annotated[int, Field(ge=1, le=1024)]
@@ -35,7 +36,7 @@ class Card(StrictModel):
     The weights of a diverged run are its last finite ones; `steps` is the budget of either kind of run.
     """
 
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     key: Label
     dataset: Label
     variant: Label
@@ -56,11 +57,15 @@ class Card(StrictModel):
     # Cards of format 1 were written for finished runs only before they said so.
     status: Literal["finished", "diverged"] = "finished"
     diverged_at: PositiveInt | None = None  # step at which a value of training was no longer finite
-    # Format 2 has these three, so that a run can be described without params.yaml; format 1 lacks them.
+    # Since format 2, so that a run can be described without params.yaml.
     profile: Profile | None = None  # as the recipe said when training ended
     log_points: PositiveInt | None = None  # rows of the history
     previews: PositiveInt | None = None  # sample grids along the run
     versions: dict[Label, Version] | None = None  # of the packages that trained it
+    # Since format 3. The noise of a GPU isn't that of a CPU, so that neither are the weights.
+    device: Literal["cpu", "cuda"] | None = None
+    cuda_graphs: bool | None = None
+    resident_data: bool | None = None
 
     @model_validator(mode="after")
     def _is_one_model(self) -> "Card":
@@ -72,8 +77,13 @@ class Card(StrictModel):
             raise ValueError(f"status is {self.status!r}, diverged_at is {self.diverged_at}")
         if self.diverged_at is not None and self.diverged_at > self.steps:
             raise ValueError(f"diverged_at is {self.diverged_at}, beyond the {self.steps} steps of the run")
-        missing = [name for name in SINCE_FORMAT_2 if getattr(self, name) is None]
-        if self.format >= 2 and missing:
+        missing = [
+            name
+            for since, names in ADDED.items()
+            for name in names
+            if self.format >= since and getattr(self, name) is None
+        ]
+        if missing:
             raise ValueError(f"a card of format {self.format} must hold {', '.join(missing)}")
         return self
 

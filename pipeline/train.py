@@ -8,7 +8,6 @@ import shutil
 from contextlib import nullcontext
 
 from gan import distributed
-from gan.checkpoint import fingerprint
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.device import prepare_torch
@@ -19,7 +18,7 @@ from gan.training import new_train_state
 from pipeline import environment
 from pipeline.stage import Cell, find_recipe, parse_cell, run_stage
 from pipeline.tracking.live import Run, watched
-from pipeline.training.checkpoints import checkpoint_root, resume
+from pipeline.training.checkpoints import checkpoint_root, folder_of, resume
 from pipeline.training.interruption import stopped_by_signals
 from pipeline.training.loop import train
 from pipeline.training.machine import timings
@@ -42,10 +41,9 @@ def train_cell(params: Params, cell: Cell) -> None:
     store, code = ImageStore(cell.store, "train"), read_json(cell.code)["digest"]
     steps = recipe.steps[cell.budget]  # type: ignore[index]
     method, settings = (part.model_dump(mode="json", by_alias=True) for part in (recipe.method, params.train))
-    folder = checkpoints / fingerprint(
-        method=method, steps=steps, train=settings, data=store.digest, code=code, seed=cell.seed
-    )
     device, leads = prepare_torch(params.train), distributed.rank() == 0
+    identity = {"method": method, "train": settings, "data": store.digest, "code": code}
+    folder = folder_of(checkpoints, device.type, **identity, steps=steps, seed=cell.seed)
     lock = exclusive_lock(folder.with_suffix(".lock")) if leads else nullcontext()
     with lock, stopped_by_signals() as stop:
         state = new_train_state(
@@ -56,7 +54,7 @@ def train_cell(params: Params, cell: Cell) -> None:
             train(state, record, cell, store, folder, stop, checkpoint_seconds, log=None)
             return
         run = Run.open(
-            cell, params, data_digest=store.digest, code_digest=code, device=str(device), run_id=record.run_id
+            cell, params, data_digest=store.digest, code_digest=code, device=device.type, run_id=record.run_id
         )
         record.run_id = run.run_id
         try:

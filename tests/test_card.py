@@ -8,6 +8,7 @@ import pytest
 
 from gan.card import Card, read_card, write_card
 from gan.config import load_params
+from gan.contract import TrainParams
 from gan.errors import DataError
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +47,24 @@ def test_a_card_of_format_2_holds_the_profile_and_one_of_format_1_need_not(tmp_p
         read_card(tmp_path)
     (tmp_path / "card.json").write_text(json.dumps(written | {"format": 1}))
     assert read_card(tmp_path).profile is None
+
+
+def test_a_card_of_format_3_holds_the_device_and_an_older_one_need_not(tmp_path: Path) -> None:
+    given = fields() | {"profile": "seed", "log_points": 200, "previews": 10}
+    added = {"device": "cuda", "cuda_graphs": False, "resident_data": True}
+    write_card(tmp_path, Card(**given | {"format": 3} | added))
+    assert read_card(tmp_path).device == "cuda"
+    written = json.loads((tmp_path / "card.json").read_text())
+    assert {name: written.pop(name) for name in added} == added
+    (tmp_path / "card.json").write_text(json.dumps(written))
+    with pytest.raises(DataError, match="a card of format 3 must hold device, cuda_graphs, resident_data"):
+        read_card(tmp_path)
+    (tmp_path / "card.json").write_text(json.dumps(written | {"format": 2}))
+    assert read_card(tmp_path).device is None
+
+
+def test_a_card_holds_every_setting_of_training() -> None:
+    assert TrainParams.model_fields.keys() <= Card.model_fields.keys()
 
 
 @pytest.mark.parametrize(

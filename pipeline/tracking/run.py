@@ -82,6 +82,8 @@ class Ending(NamedTuple):
 def ending_of(card: Card) -> Ending:
     """FINISHED, or FAILED for a run that diverged, with the tags by which either is found."""
     tags = {"status": card.status, "weights_sha256": card.weights_sha256}
+    if card.device:
+        tags["device"] = card.device
     if card.diverged_at is None:
         return Ending("FINISHED", tags)
     note = {"mlflow.note.content": describe_divergence(card)}

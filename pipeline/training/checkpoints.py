@@ -7,11 +7,12 @@ import logging
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from gan import distributed
-from gan.checkpoint import load_latest, save_checkpoint
+from gan.checkpoint import fingerprint, load_latest, save_checkpoint
 from gan.training import TrainState
 from pipeline import environment
 from pipeline.tracking.database import checkout_root
@@ -38,6 +39,24 @@ def checkpoint_root() -> Path:
     """
     root = checkout_root(Path.cwd()) or Path.cwd()
     return environment.checkpoint_dir() or root / ".ckpt"
+
+
+def folder_of(root: Path, device: str, **identity: Any) -> Path:
+    """Folder of the checkpoints of a run on this type of device, "cpu" or "cuda"; the first process logs.
+
+    The two draw other noise, so that neither goes on with a run of the other: a line says where one that is
+    the same but for the device has left checkpoints.
+    """
+    other = "cpu" if device == "cuda" else "cuda"
+    theirs = root / fingerprint(device=other, **identity)
+    if distributed.rank() == 0 and any(theirs.glob("step-*.pt")):
+        logging.info(
+            "%s has checkpoints of this run on %s; they are left alone, since noise on %s is other noise",
+            theirs,
+            other,
+            device,
+        )
+    return root / fingerprint(device=device, **identity)
 
 
 def save(folder: Path, state: TrainState, record: TrainingRecord) -> None:

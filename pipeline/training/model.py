@@ -32,7 +32,7 @@ def write_model(
     if record.finite and not has_finite_weights(state):  # the statistics of finite weights may overflow
         state.averaged.load_state_dict(record.finite["averaged"])
     card = Card(
-        format=2,
+        format=3,
         key=cell.key,
         dataset=cell.dataset,
         variant=cell.variant,
@@ -43,12 +43,8 @@ def write_model(
         images_seen=state.images_seen,
         seed=cell.seed,
         profile=profile,
-        precision=state.params.precision,
-        num_threads=state.params.num_threads,
-        channels_last=state.params.channels_last,
-        ema_exponent=state.params.ema_exponent,
-        log_points=state.params.log_points,
-        previews=state.params.previews,
+        device=state.device.type,  # type: ignore[arg-type]
+        **state.params.model_dump(),
         data_digest=store.digest,
         code_digest=code,
         versions=installed_versions(),

@@ -100,7 +100,8 @@ def _write_model(cell: Cell, params: Params, weights_seed: int, diverged_at: int
     image = params.datasets[cell.dataset].shape
     state = method.build(image).generator.state_dict()
     card = Card(
-        format=2,
+        format=3,
+        device="cpu",
         key=cell.key,
         dataset=cell.dataset,
         variant=cell.variant,

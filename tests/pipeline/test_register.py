@@ -156,6 +156,7 @@ def test_a_run_made_again_from_files_is_whole_and_stays_one(
     assert images == {10, 20}
     assert files == {"images", "card.json", "history.csv", "samples.png"}
     assert run.data.tags["restored"] == "true"
+    assert run.data.tags["device"] == "cpu"
     assert (run.info.status, run.info.end_time - start) == ("FINISHED", 10_000)
     assert "results/fid_mnistnet_1k_test_floor" not in run.data.metrics
 

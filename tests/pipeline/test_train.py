@@ -19,6 +19,7 @@ from gan.errors import TrainingDiverged
 from gan.files import read_json, write_json
 from gan.generator import load_generator, load_snapshot, snapshot_steps
 from pipeline import train
+from pipeline.training.checkpoints import folder_of
 from tests.parameters import DIGITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +74,7 @@ def test_a_cell_is_trained_and_everything_it_promises_is_written(workplace):
     train.main(load_params(workplace / "params.yaml"), KEY)
     card = read_card(Path("models") / KEY)
     assert (card.steps, card.images_seen, card.kind, card.seed) == (20, 160, "gan", 0)
+    assert (card.format, card.device) == (3, "cpu")
     with Path("models", KEY, "history.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["step"]) for row in rows] == list(range(1, 21))
@@ -231,3 +233,16 @@ def test_a_wrong_cell_is_one_line_and_exit_code_78(workplace):
     assert answer.returncode == 78
     (line,) = answer.stderr.splitlines()
     assert line.startswith("error: ") and "no variant 'gna'" in line
+
+
+def test_a_run_of_the_other_device_is_another_run_and_a_line_says_where_it_is(tmp_path, caplog):
+    caplog.set_level("INFO")
+    on_cpu = folder_of(tmp_path, "cpu", seed=0)
+    on_cpu.mkdir()
+    (on_cpu / "step-000000001-ab.pt").touch()
+    assert folder_of(tmp_path, "cpu", seed=0) == on_cpu
+    assert folder_of(tmp_path, "cuda", seed=1) != on_cpu
+    assert caplog.messages == []
+    assert folder_of(tmp_path, "cuda", seed=0) != on_cpu
+    (line,) = caplog.messages
+    assert line.startswith(f"{on_cpu} has checkpoints of this run on cpu; they are left alone")
