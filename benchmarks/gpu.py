@@ -234,13 +234,13 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="write the table of docs/gpu.md again")
     parser.add_argument("--worker", type=float, help=argparse.SUPPRESS)  # when the clock began
     given = parser.parse_args()
-    results = Results(given.out)
     if given.keep or given.docs:
         if given.keep:
-            table.keep(results.rows)
+            table.keep(Results(given.out).rows)
         page = table.page_with_table(table.PAGE.read_text(encoding="utf-8"), table.committed_rows())
         table.PAGE.write_text(page, encoding="utf-8")
         return
+    results = Results(given.out)
     sizes = ON_GPU if given.device == "cuda" else ON_CPU
     setting = Setting(given.device, given.data, given.out, sizes)
     checks = [check for check in all_checks(setting) if check.part in given.parts]

@@ -121,7 +121,7 @@ def compute(
 ) -> Found:
     """Compute first gradients, then the losses of a few steps from the same weights."""
     double = dtype == torch.float64
-    if double:
+    if double and torch.cuda.is_available():  # the GPU waits for the reference
         torch.set_num_threads(os.cpu_count() or 1)
     state = new_state(method, case, options, device, double=double)
     stream = torch.Generator().manual_seed(1)

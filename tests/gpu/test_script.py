@@ -14,7 +14,17 @@ from benchmarks.gpu_parts import hygiene, parity, quality, rates, table
 from benchmarks.gpu_parts.runs import ON_CPU, ON_GPU, Check, GpuLostError, Setting
 
 ROOT = Path(__file__).resolve().parents[2]
-CARRIED = {"torch", "torchvision", "numpy", "pydantic", "lmdb", "ruamel", "safetensors", "PIL"}
+CARRIED = {
+    "torch",
+    "torchvision",
+    "numpy",
+    "pydantic",
+    "pydantic_core",
+    "lmdb",
+    "ruamel",
+    "safetensors",
+    "PIL",
+}
 
 
 def imports_of(path, *, deferred):
