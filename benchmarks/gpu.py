@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # as a script it sees benchmarks/ alone
     sys.path.insert(0, str(ROOT))
@@ -99,8 +101,11 @@ class Results:
     def read(self) -> None:
         """Read what the file holds by now."""
         if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            self.rows = [json.loads(line) for line in lines]
+            text = self.path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:  # a process was ended while it wrote
+                self.path.write_text(whole, encoding="utf-8")
+            self.rows = [json.loads(line) for line in whole.splitlines()]
 
     def add(self, check: Check, row: Row) -> None:
         """Append a row of a check."""
@@ -245,6 +250,10 @@ def main() -> None:
     setting = Setting(given.device, given.data, given.out, sizes)
     checks = [check for check in all_checks(setting) if check.part in given.parts]
     clock = Clock(given.worker or time.time(), given.minutes)
+    if not setting.on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before anything asks for a GPU
+    elif not torch.cuda.is_available():
+        parser.error("torch finds no GPU; see nvidia-smi, or name --device cpu")
     if given.worker:
         _work(checks, setting, clock, results)
         return
@@ -255,16 +264,12 @@ def main() -> None:
     text = table.summary(results.rows, given.parts)
     (given.out / "results.md").write_text(text, encoding="utf-8")
     print(text)
+    if any(table.is_fault(row) for row in results.rows):
+        raise SystemExit("not all of it holds; the lines that begin with - name what doesn't")
 
 
 def _work(checks: list[Check], setting: Setting, clock: Clock, results: Results) -> None:
     """Run checks in this process. Exits with GPU_LOST where another process has to go on."""
-    import torch
-
-    if not setting.on_gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before the first call that asks for a GPU
-    elif not torch.cuda.is_available():
-        raise SystemExit("torch finds no GPU; see nvidia-smi, or name --device cpu")
     try:
         run_checks(checks, setting, clock, results)
     except GpuLostError as error:

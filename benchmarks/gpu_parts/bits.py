@@ -1,5 +1,6 @@
 """Whether a run's bits depend on checkpoints, graphs or where its images lie, or differ from time to time."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,9 +22,11 @@ from benchmarks.gpu_parts.runs import (
     method_of,
     synchronize,
     through_a_file,
+    train_params,
     variants,
     weights_of,
 )
+from gan.training import new_train_state, training_steps
 
 PART = "bits"
 BOTH = ("dcgan", "wgan_gp")  # tried in every precision
@@ -99,9 +102,14 @@ def go_on_from_a_cpu(setting: Setting) -> Iterator[Row]:
     `pipeline.train` never does: the kind of device is part of what names a run's checkpoints.
     """
     case = Case(DIGITS, "dcgan", 28, setting.sizes.batch)
-    run = _begin(setting, case, Options())
-    saved = through_a_file(run.state)
-    run = _begin(setting, case, Options(), saved)
+    cpu = torch.device("cpu")
+    state = new_train_state(
+        method_of(case), case.image, train_params(Options()), steps=100, seed=0, device=cpu
+    )
+    batches = itertools.repeat(torch.zeros(case.batch, *case.image))
+    for _ in itertools.islice(training_steps(state, batches), 2):
+        pass
+    run = _begin(setting, case, Options(), through_a_file(state))
     scalars = run.advance(3)
     places = {tensor.device.type for tensor in _tensors(run.state.state_dict()) if tensor.dim()}
     finite = all(math.isfinite(float(value)) for value in scalars.values())

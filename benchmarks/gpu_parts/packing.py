@@ -84,6 +84,7 @@ def measure_streams(setting: Setting) -> Iterator[Row]:
         streams = [torch.cuda.Stream() if setting.on_gpu else None for _ in range(count)]
         runs = [Run(setting, CASE, options, begin=PAST_WARMUP) for _ in streams]
         steps = 200 if setting.on_gpu else 4
+        synchronize(runs[0].device)  # the weights were made on another stream
         for warm in (True, False):
             begin = time.perf_counter()
             for _ in range(WARM_UP if warm else steps):

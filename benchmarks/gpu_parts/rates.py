@@ -185,6 +185,8 @@ def _profile(setting: Setting, case: Case, options: Options, gflop: float, name:
     with profile(activities=[ProfilerActivity.CUDA]) as watched:
         taken = _seconds(run, PROFILED)
     kernels = [event for event in watched.events() if _is_kernel(event)]
+    if not kernels:
+        raise RuntimeError("the profiler saw no kernel")
     busy = sum(event.time_range.elapsed_us() for event in kernels) / 1e6
     yield {
         "contender": name,

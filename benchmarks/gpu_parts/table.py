@@ -118,9 +118,14 @@ def summary(rows: Sequence[Row], parts: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def is_fault(row: Row) -> bool:
+    """Tell whether a row says that something doesn't hold, failed, or was left out."""
+    return row.get("ok") is False or "error" in row or "cut" in row
+
+
 def _failures(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        if row.get("ok") is False or "error" in row or "cut" in row:
+        if is_fault(row):
             reason = row.get("error") or row.get("cut") or f"{row.get('value')} {row.get('unit', '')}"
             yield f"- {_name(row)}: {reason}"
 
