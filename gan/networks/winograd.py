@@ -10,7 +10,7 @@ transposed convolution is the adjoint of an ordinary one.
 The sum over channels is a matrix product, everything else a fixed linear map, so that gradients of any
 order need two rules: that of a product, and that of a map, whose gradient is its adjoint. Numbers differ
 from torch's by rounding, by about 1e-5 of the largest. Used on a CPU in float32 and float64, for the layers
-that were measured to gain; all others are torch's own, bit by bit.
+that were measured to gain on AMD and Intel; all others are torch's own, bit by bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from math import prod
+from math import isqrt, prod
 from typing import Any, NamedTuple
 
 import torch
@@ -27,8 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gan.networks.layers import derive_once
+from gan.networks.products import multiply
 
 TILE = 4
+BEFORE = 1  # places that a kernel reaches before its output, at every size and stride of KERNELS
 POINTS = (0, 1, -1, 2, -2)  # and infinity; small integers lose least
 NARROWEST = (64, 128)  # channels on one side and on the other
 KERNELS = {(3, 1), (5, 2)}  # and strides that gain; 4x4 by 2 has too little to save
@@ -118,88 +120,94 @@ class TilePlan:
         """(D, C, k, k) to values at the points."""
         outputs, channels = kernel.shape[:2]
         taps = kernel.permute(0, 2, 3, 1).reshape(outputs, -1).t().contiguous()
-        values = self._filtering.kernel @ taps.view(self.kernel**2, -1)
-        return values.view(self._points**2, -1, outputs)
+        values = multiply(self._filtering.kernel, taps.view(self.kernel**2, -1))
+        return values.view(len(self._filtering.inputs), -1, outputs)
 
     def kernel_of_points(self, values: Tensor) -> Tensor:
         """Adjoint of `points_of_kernel`."""
         outputs = values.shape[2]
-        taps = self._filtering.kernel.t() @ values.reshape(len(self._filtering.kernel), -1)
+        taps = multiply(self._filtering.kernel.t(), values.reshape(len(self._filtering.kernel), -1))
         kernel = taps.view(-1, outputs).t().contiguous()
         return kernel.view(outputs, self.kernel, self.kernel, -1).permute(0, 3, 1, 2)
 
     def points_of_inputs(self, maps: Tensor) -> Tensor:
-        """(N, C, H, W) to the values of their tiles."""
-        images, channels, height, width = maps.shape
-        down, across = self._tiling(self.height), self._tiling(self.width)
-        rows = maps.permute(0, 2, 3, 1).reshape(images, height, -1)
-        rows = torch.bmm(down.expand(images, -1, -1), rows).view(-1, width, channels)
-        rows = torch.bmm(across.expand(len(rows), -1, -1), rows)
-        values = rows.view(images, *self._input_tiles(), channels).permute(3, 6, 0, 1, 4, 2, 5, 7)
-        return values.reshape(self._points**2, -1, self.stride**2 * channels)
+        """(N, C, H, W) to the values of their tiles, which overlap."""
+        stride, side, (down, across) = self.stride, self._side, self._tiles
+        pixels = maps.permute(0, 2, 3, 1).unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
+        pixels = pixels.transpose(2, 3)  # (N, h, w, 2, 2, C): positions of the same parity are neighbours
+        reach = side - TILE - BEFORE
+        below, right = TILE * down - self.height + reach, TILE * across - self.width + reach
+        padded = functional.pad(pixels, (0, 0, 0, 0, 0, 0, BEFORE, right, BEFORE, below))
+        padded = padded.flatten(3)
+        image, row, place, _ = padded.stride()
+        tiles = padded.as_strided(
+            (side, side, len(maps), down, across, padded.shape[3]),
+            (row, place, image, TILE * row, TILE * place, 1),
+        )
+        return self._apply(self._filtering.inputs, tiles)
 
     def inputs_of_points(self, values: Tensor) -> Tensor:
-        """Adjoint of `points_of_inputs`."""
-        down, across = self._tiling(self.height), self._tiling(self.width)
-        tiles_down, stride, points, tiles_across, *_ = self._input_tiles()
-        channels = values.shape[2] // stride**2
-        rows = values.view(points, points, -1, tiles_down, tiles_across, stride, stride, channels)
-        rows = rows.permute(2, 3, 5, 0, 4, 6, 1, 7).reshape(-1, len(across), channels)
-        rows = torch.bmm(across.t().expand(len(rows), -1, -1), rows)
-        rows = rows.view(-1, len(down), stride * self.width * channels)
-        maps = torch.bmm(down.t().expand(len(rows), -1, -1), rows)
-        return maps.view(-1, stride * self.height, stride * self.width, channels).permute(0, 3, 1, 2)
+        """Adjoint of `points_of_inputs`: the sum of the tiles where they overlap."""
+        stride, (down, across) = self.stride, self._tiles
+        tiles = self._apply(self._filtering.inputs.t(), values)
+        tiles = tiles.view(self._side, self._side, -1, down, across, values.shape[2])
+        sums = values.new_empty(tiles.shape[2], down + 1, TILE, across + 1, TILE, values.shape[2])
+        sums[:, -1] = sums[:, :, :, -1] = 0
+        places = sums.permute(2, 4, 0, 1, 3, 5)
+        over = self._side - TILE  # rows and columns that reach into the next tile
+        places[:, :, :, :-1, :-1] = tiles[:TILE, :TILE]
+        places[:over, :, :, 1:, :-1] += tiles[TILE:, :TILE]
+        places[:, :over, :, :-1, 1:] += tiles[:TILE, TILE:]
+        places[:over, :over, :, 1:, 1:] += tiles[TILE:, TILE:]
+        rows, columns = (slice(BEFORE, BEFORE + size) for size in (self.height, self.width))
+        pixels = sums.flatten(3, 4).flatten(1, 2)[:, rows, columns]
+        pixels = pixels.unflatten(3, (stride, stride, -1)).transpose(2, 3)
+        return pixels.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
     def outputs_of_points(self, values: Tensor) -> Tensor:
         """Values of tiles to (N, D, height, width)."""
-        down, across, channels = _tiles(self.height), _tiles(self.width), values.shape[2]
-        tiles = self._both_ways(self._filtering.outputs, values)
-        tiles = tiles.view(TILE, TILE, -1, down, across, channels).permute(2, 3, 0, 4, 1, 5)
-        maps = tiles.reshape(-1, down * TILE, across * TILE, channels)
+        tiles = self._apply(self._filtering.outputs, values)
+        tiles = tiles.view(TILE, TILE, -1, *self._tiles, values.shape[2]).permute(2, 3, 0, 4, 1, 5)
+        maps = tiles.flatten(3, 4).flatten(1, 2)
         return maps[:, : self.height, : self.width].contiguous().permute(0, 3, 1, 2)
 
     def points_of_outputs(self, maps: Tensor) -> Tensor:
         """Adjoint of `outputs_of_points`."""
-        down, across, channels = _tiles(self.height), _tiles(self.width), maps.shape[1]
+        down, across = self._tiles
         beyond = (0, 0, 0, across * TILE - self.width, 0, down * TILE - self.height)
-        tiles = functional.pad(maps.permute(0, 2, 3, 1), beyond)
-        tiles = tiles.reshape(-1, down, TILE, across, TILE, channels).permute(2, 4, 0, 1, 3, 5)
-        return self._both_ways(self._filtering.outputs.t(), tiles).view(self._points**2, -1, channels)
+        pixels = functional.pad(maps.permute(0, 2, 3, 1), beyond)
+        tiles = pixels.unflatten(2, (across, TILE)).unflatten(1, (down, TILE)).permute(2, 4, 0, 1, 3, 5)
+        return self._apply(self._filtering.outputs.t(), tiles)
 
-    def _both_ways(self, matrix: Tensor, values: Tensor) -> Tensor:
-        """Apply a matrix to the tiles' rows and to their columns, (p, p, ...) -> (q, q, the rest)."""
-        side = matrix.shape[1]
-        values = (matrix @ values.reshape(side, -1)).view(len(matrix), side, -1)
-        return torch.bmm(matrix.expand(len(matrix), -1, -1), values)
+    def _apply(self, matrix: Tensor, tiles: Tensor) -> Tensor:
+        """Apply a matrix to each tile and channel: (p, p, N, down, across, C) to (q, R, C)."""
+        return multiply(matrix, tiles.reshape(matrix.shape[1], -1)).view(len(matrix), -1, tiles.shape[-1])
 
-    def _tiling(self, side: int) -> Tensor:
-        return _tiling_of(self.kernel, self.stride, side, self.dtype)
+    @property
+    def _tiles(self) -> tuple[int, int]:
+        """Tiles downwards and across."""
+        return -(-self.height // TILE), -(-self.width // TILE)
 
-    def _input_tiles(self) -> tuple[int, ...]:
-        """Tiles, parities and points: downwards, then across."""
-        one_way = (self.stride, self._points)
-        return _tiles(self.height), *one_way, _tiles(self.width), *one_way
+    @property
+    def _side(self) -> int:
+        """Points a side, and the side of a tile of inputs of one parity."""
+        return isqrt(len(self._filtering.inputs))
 
     @property
     def _filtering(self) -> Filtering:
         return _filtering_of(self.kernel, self.stride, self.dtype)
 
-    @property
-    def _points(self) -> int:
-        return self._filtering.inputs.shape[0]
-
 
 class Filtering(NamedTuple):
-    """The matrices of one kernel size and stride, with p points: outputs ((inputs x) * (kernel w)) in 1D.
+    """The matrices of one kernel size and stride, with p points a side: outputs ((inputs x) * (kernel w)).
 
-    outputs: (TILE, p). inputs: (p, p). kernel: (p^2 * stride^2, k^2), both dimensions at once.
-    first: the position, relative to a tile's first output, of its first input of either parity.
+    outputs: (TILE^2, p^2). inputs: (p^2, p^2). kernel: (p^2 * stride^2, k^2). Each for both dimensions at
+    once, which takes more multiplications than one after the other, and less time.
     """
 
     outputs: Tensor
     inputs: Tensor
     kernel: Tensor
-    first: int
 
 
 @cache
@@ -207,33 +215,13 @@ def _filtering_of(kernel: int, stride: int, dtype: torch.dtype) -> Filtering:
     """Make the matrices; each tap of the kernel has a parity, and a place among those of that parity."""
     offsets = [tap - (kernel - 1) // 2 for tap in range(kernel)]
     places = [offset // stride for offset in offsets]
-    first = min(places)
-    taps = max(places) - first + 1
-    outputs, values, inputs = cook_toom(TILE, taps)
+    assert min(places) == -BEFORE
+    outputs, values, inputs = cook_toom(TILE, max(places) + BEFORE + 1)
     one_way = torch.zeros(stride, len(inputs), kernel, dtype=torch.float64)
     for tap, (offset, place) in enumerate(zip(offsets, places, strict=True)):
-        one_way[offset % stride, :, tap] = values[:, place - first]
+        one_way[offset % stride, :, tap] = values[:, place + BEFORE]
     both = torch.einsum("apt,bqu->pqabtu", one_way, one_way).reshape(-1, kernel**2)
-    return Filtering(outputs.to(dtype), inputs.to(dtype), both.to(dtype), first)
-
-
-@cache
-def _tiling_of(kernel: int, stride: int, side: int, dtype: torch.dtype) -> Tensor:
-    """Matrix that cuts a zero-padded row of stride * side inputs into tiles and takes their values."""
-    filtering = _filtering_of(kernel, stride, torch.float64)
-    points = len(filtering.inputs)
-    matrix = torch.zeros(_tiles(side), stride, points, stride * side, dtype=torch.float64)
-    for tile in range(_tiles(side)):
-        for parity in range(stride):
-            for number in range(points):
-                position = stride * (TILE * tile + filtering.first + number) + parity
-                if 0 <= position < stride * side:
-                    matrix[tile, parity, :, position] = filtering.inputs[:, number]
-    return matrix.reshape(-1, stride * side).to(dtype)
-
-
-def _tiles(side: int) -> int:
-    return -(-side // TILE)
+    return Filtering(*(part.to(dtype) for part in (outputs.kron(outputs), inputs.kron(inputs), both)))
 
 
 def cook_toom(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -280,23 +268,30 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(gradients[0], ctx.back, ctx.forth), None, None
 
 
+def _multiply_each(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix products (P, R, K) (P, K, D)."""
+    if left.dtype != torch.float32:
+        return torch.bmm(left, right)
+    return torch.stack([multiply(*pair) for pair in zip(left, right, strict=True)])
+
+
 class _Times(torch.autograd.Function):
     """Values of inputs (P, R, K) and kernels (P, K, D) to those of outputs (P, R, D).
 
-    This function and the next are each other's gradients. Autograd's own rules give the kernel's second
-    gradient transposed, and copy it before adding it to the first.
+    This function and the two that follow are each other's gradients. Autograd's own rules give the kernel's
+    second gradient transposed, and copy it before adding it to the first.
     """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, kernel: Tensor) -> Tensor:
         ctx.save_for_backward(inputs, kernel)
-        return torch.bmm(inputs, kernel)
+        return _multiply_each(inputs, kernel)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         inputs, kernel = ctx.saved_tensors
         to_inputs = _TimesTransposed.apply(gradients[0], kernel) if ctx.needs_input_grad[0] else None
-        to_kernel = torch.bmm(inputs.transpose(1, 2), gradients[0]) if ctx.needs_input_grad[1] else None
+        to_kernel = _ToKernel.apply(inputs, gradients[0]) if ctx.needs_input_grad[1] else None
         return to_inputs, to_kernel
 
 
@@ -306,11 +301,27 @@ class _TimesTransposed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, kernel: Tensor) -> Tensor:
         ctx.save_for_backward(outputs, kernel)
-        return torch.bmm(outputs, kernel.transpose(1, 2))
+        return _multiply_each(outputs, kernel.transpose(1, 2))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         outputs, kernel = ctx.saved_tensors
         to_outputs = _Times.apply(gradients[0], kernel) if ctx.needs_input_grad[0] else None
-        to_kernel = torch.bmm(gradients[0].transpose(1, 2), outputs) if ctx.needs_input_grad[1] else None
+        to_kernel = _ToKernel.apply(gradients[0], outputs) if ctx.needs_input_grad[1] else None
         return to_outputs, to_kernel
+
+
+class _ToKernel(torch.autograd.Function):
+    """The adjoint in the kernel: (P, R, K) and (P, R, D) -> (P, K, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, outputs: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, outputs)
+        return _multiply_each(inputs.transpose(1, 2), outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        inputs, outputs = ctx.saved_tensors
+        to_inputs = _TimesTransposed.apply(outputs, gradients[0]) if ctx.needs_input_grad[0] else None
+        to_outputs = _Times.apply(inputs, gradients[0]) if ctx.needs_input_grad[1] else None
+        return to_inputs, to_outputs
