@@ -13,6 +13,7 @@ other parts, and what the clock leaves out gets a row that says so.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ if str(ROOT) not in sys.path:  # as a script it sees benchmarks/ alone
     sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu_parts import bits, ceilings, hygiene, packing, parity, quality, rates, table  # noqa: E402
-from benchmarks.gpu_parts.runs import ON_CPU, ON_GPU, Check, GpuLostError, Row, Setting  # noqa: E402
+from benchmarks.gpu_parts.runs import ON_CPU, ON_GPU, STORES, Check, GpuLostError, Row, Setting  # noqa: E402
 
 MINUTES = 9.5
 SHARES = {  # name of a part: the minute by which it ends, of 9.5
@@ -261,6 +262,7 @@ def main() -> None:
         parser.error(f"{results.path} has rows already; name another folder, or remove it")
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--worker", repr(clock.begin)]
     supervise(checks, command, clock, results)
+    shutil.rmtree(given.out / STORES, ignore_errors=True)
     text = table.summary(results.rows, given.parts)
     (given.out / "results.md").write_text(text, encoding="utf-8")
     print(text)

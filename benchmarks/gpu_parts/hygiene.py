@@ -63,6 +63,7 @@ def watch(setting: Setting, case: Case) -> Iterator[Row]:
     if setting.on_gpu:
         error = _error_of(waiting_forbidden, run, steps)
         yield {"what": f"{steps} steps that may not wait", "ok": error is None} | _said(error)
+        yield from watch_replays(setting, case, steps)
     else:
         with ReadCounter() as counter:
             run.advance(steps)
@@ -70,6 +71,19 @@ def watch(setting: Setting, case: Case) -> Iterator[Row]:
         yield {"what": "values read", "value": counter.reads, "ok": counter.reads == 0, "note": note}
     error = _error_of(only_repeatable, run, steps)
     yield {"what": f"{steps} steps of repeatable operations", "ok": error is None} | _said(error)
+
+
+def watch_replays(setting: Setting, case: Case, steps: int) -> Iterator[Row]:
+    """Replay recorded steps that may not wait either; the recording itself may."""
+    what = f"{steps} replayed steps that may not wait"
+    try:
+        run = Run(setting, case, Options(graphs=True), method=method_of(case, warmup="none", critic_steps=2))
+        run.advance(5)
+    except Exception as error:
+        yield {"what": what, "ok": False, "error": f"{type(error).__name__}: {error}"}
+    else:
+        error = _error_of(waiting_forbidden, run, steps)
+        yield {"what": what, "ok": error is None} | _said(error)
 
 
 def _error_of(rule: Callable[[], Any], run: Run, steps: int) -> str | None:

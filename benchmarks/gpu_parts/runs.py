@@ -25,6 +25,7 @@ from gan.training import TrainState, new_train_state, training_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS, FACES = "mnist_tiny", "celeba"  # whose recipes are tried
+STORES = "stores"  # folder beside the results, for as long as the checks run
 COLOUR_IMAGES = 1024  # random ones, in a store that stands for CelebA
 PAST_WARMUP = 100  # a step at which no recipe takes the extra critic steps of a run's beginning
 
@@ -316,7 +317,7 @@ def store_of(setting: Setting, case: Case) -> Path:
     sides, and colour images, are random.
     """
     digits = case.dataset == DIGITS and case.side == 28
-    path = setting.out / "stores" / ("digits.lmdb" if digits else f"random-{case.side}-{case.image[0]}.lmdb")
+    path = setting.out / STORES / ("digits.lmdb" if digits else f"random-{case.side}-{case.image[0]}.lmdb")
     if not path.with_suffix(".json").is_file() and not path.exists():
         records: Any
         if digits:

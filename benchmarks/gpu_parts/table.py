@@ -164,6 +164,8 @@ def page_with_table(page: str, rows: Sequence[Row]) -> str:
 
 
 def keep(rows: Sequence[Row], target: Path = RESULTS) -> None:
-    """Write rows as the repository keeps them, a line each."""
+    """Write rows as the repository keeps them, a line each. Raises ValueError for those of a CPU."""
+    if not any(row.get("what") == "CUDA" for row in rows):
+        raise ValueError("these rows aren't of a GPU, or lack the part environment, which says so")
     lines = ",\n".join(json.dumps(row) for row in rows)
     target.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

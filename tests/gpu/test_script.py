@@ -320,9 +320,11 @@ def test_a_page_without_the_marks_is_an_error():
 def test_kept_rows_are_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "RESULTS", tmp_path / "gpu.json")
     assert table.committed_rows() == []
-    rows = [rate("today", 1.0), rate("no fill", 2.0)]
+    rows = [{"part": "environment", "check": "machine", "what": "CUDA", "note": "13.0"}, rate("today", 1.0)]
     table.keep(rows, tmp_path / "gpu.json")
     assert table.committed_rows() == rows
+    with pytest.raises(ValueError, match="aren't of a GPU"):
+        table.keep(rows[1:], tmp_path / "gpu.json")
 
 
 @pytest.mark.slow
@@ -347,3 +349,4 @@ def test_every_part_has_rows_on_a_cpu_and_the_clock_leaves_nothing_out(tmp_path)
     assert held
     assert [row for row in held if row.get("ok") is False] == []
     assert (tmp_path / "out/results.md").read_text(encoding="utf-8") in found.stdout
+    assert not (tmp_path / "out/stores").exists()
