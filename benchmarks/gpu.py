@@ -29,7 +29,7 @@ if str(ROOT) not in sys.path:  # as a script it sees benchmarks/ alone
     sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu_parts import bits, ceilings, hygiene, packing, parity, quality, rates, table  # noqa: E402
-from benchmarks.gpu_parts.runs import ON_CPU, ON_GPU, STORES, Check, GpuLostError, Row, Setting  # noqa: E402
+from benchmarks.gpu_parts.runs import ON_CPU, ON_GPU, STORES, Check, GpuLostError, Row, Setting, say  # noqa: E402
 
 MINUTES = 9.5
 SHARES = {  # name of a part: the minute by which it ends, of 9.5
@@ -159,8 +159,7 @@ def run_check(check: Check, setting: Setting, results: Results) -> None:
         results.running.unlink(missing_ok=True)
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        results.add(check, {"ok": False, "error": f"{type(error).__name__}: {lines[0]}"})
+        results.add(check, {"ok": False, "error": say(error)})
     seconds = time.perf_counter() - begin
     results.add(check, {"done": True, "seconds": round(seconds, 2)})
     print(f"{seconds:6.1f} s  {check.part}, {check.name}", file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from benchmarks.gpu_parts.runs import (
     Setting,
     largest_difference,
     method_of,
+    say,
     synchronize,
     through_a_file,
     train_params,
@@ -86,7 +87,7 @@ def _fenced(what: str, train: Any, expected: list[Tensor], more: Row) -> Iterato
         found = train()
     except Exception as error:
         synchronize(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        yield {"what": what, "ok": False, "error": f"{type(error).__name__}: {error}"} | more
+        yield {"what": what, "ok": False, "error": say(error)} | more
     else:
         yield _row(what, found, expected) | more
 

@@ -22,6 +22,7 @@ from benchmarks.gpu_parts.runs import (
     Setting,
     importing_us,
     method_of,
+    say,
     variants,
 )
 from gan import distributed
@@ -80,10 +81,10 @@ def watch_replays(setting: Setting, case: Case, steps: int) -> Iterator[Row]:
         run = Run(setting, case, Options(graphs=True), method=method_of(case, warmup="none", critic_steps=2))
         run.advance(5)
     except Exception as error:
-        yield {"what": what, "ok": False, "error": f"{type(error).__name__}: {error}"}
+        yield {"what": what, "ok": False, "error": say(error)}
     else:
-        error = _error_of(waiting_forbidden, run, steps)
-        yield {"what": what, "ok": error is None} | _said(error)
+        found = _error_of(waiting_forbidden, run, steps)
+        yield {"what": what, "ok": found is None} | _said(found)
 
 
 def _error_of(rule: Callable[[], Any], run: Run, steps: int) -> str | None:
@@ -92,7 +93,7 @@ def _error_of(rule: Callable[[], Any], run: Run, steps: int) -> str | None:
         with rule():
             run.advance_unprepared(steps)
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return say(error)
     return None
 
 

@@ -21,6 +21,7 @@ from benchmarks.gpu_parts.runs import (
     Row,
     Run,
     Setting,
+    say,
     synchronize,
 )
 from benchmarks.step import FlopCounter
@@ -68,17 +69,22 @@ def measure_rates(setting: Setting, case: Case) -> Iterator[Row]:
     """Images a second that the critic sees: medians of rounds in which the contenders take turns."""
     runs: dict[str, tuple[Run, int]] = {}
     for name, options in CONTENDERS.items():
-        if name in setting.failed or options.textbook and case.variant not in TEXTBOOK:
+        if name in setting.failed or options.textbook and case.variant not in plain.KINDS:
             continue
         try:
             runs[name] = _warm(setting, case, options)
         except Exception as error:
-            yield {"contender": name, "ok": False, "error": f"{type(error).__name__}: {error}"}
+            yield {"contender": name, "ok": False, "error": say(error)}
             check_gpu()
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(setting.sizes.rounds):
-        for name, (run, steps) in runs.items():
-            rates[name].append(_images(run, steps, case) / _seconds(run, steps))
+        for name, (run, steps) in list(runs.items()):
+            try:
+                rates[name].append(_images(run, steps, case) / _seconds(run, steps))
+            except Exception as error:
+                yield {"contender": name, "ok": False, "error": say(error)}
+                del runs[name], rates[name]
+                check_gpu()
     for name, found in rates.items():
         note = {} if setting.on_gpu or name not in NOT_ON_A_CPU else {"note": NOT_ON_A_CPU[name]}
         yield {
@@ -89,9 +95,6 @@ def measure_rates(setting: Setting, case: Case) -> Iterator[Row]:
             "rounds": len(found),
             "unit": "images/s",
         } | note
-
-
-TEXTBOOK = plain.KINDS
 
 
 def check_gpu() -> None:
@@ -166,7 +169,7 @@ def measure_use(setting: Setting, case: Case) -> Iterator[Row]:
         try:
             yield from _profile(setting, case, options, gflop, name)
         except Exception as error:
-            yield {"contender": name, "ok": False, "error": f"{type(error).__name__}: {error}"}
+            yield {"contender": name, "ok": False, "error": say(error)}
         check_gpu()
 
 

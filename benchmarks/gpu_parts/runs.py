@@ -184,6 +184,11 @@ class GpuLostError(Exception):
     """A contender, whose row is written, left the GPU unusable for this process."""
 
 
+def say(error: Exception) -> str:
+    """The error's kind and its first line; what CUDA adds is advice to debuggers."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
 @cache
 def read_params() -> Params:
     """Read params.yaml once."""

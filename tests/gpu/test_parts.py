@@ -116,6 +116,22 @@ def test_a_contender_that_broke_the_gpu_is_left_out_the_next_time(on_cpu):
     assert [row["contender"] for row in rows] == ["no fill"]
 
 
+def test_a_contender_that_fails_on_the_way_costs_itself_only(on_cpu, monkeypatch):
+    measured = rates._seconds
+
+    def fails_without_fill(run, steps):
+        if run.options == Options() and run.state.step > runs.PAST_WARMUP + 2:
+            raise RuntimeError("illegal address\nCompile with ...")
+        return measured(run, steps)
+
+    monkeypatch.setattr(rates, "_seconds", fails_without_fill)
+    setting = replace(on_cpu, failed=frozenset(set(rates.CONTENDERS) - {"today", "no fill"}))
+    found = {row["contender"]: row for row in rates.measure_rates(setting, Case(DIGITS, "gan", 28, 4))}
+
+    assert found["no fill"]["error"] == "RuntimeError: illegal address"
+    assert found["today"]["rounds"] == on_cpu.sizes.rounds
+
+
 def test_what_a_step_is_made_of_is_held_against_the_measured_ceiling(on_cpu):
     ceiling = {"check": "convolution fp32", "value": 0.1}
     rows = {
