@@ -5,32 +5,28 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from torch.nn import functional
 
 from benchmarks.gpu_parts.runs import Check, Options, Row, Setting, prepare, synchronize
+from benchmarks.limit import KINDS, work_of
 from benchmarks.turns import machine
 from gan.contract import Precision
 
 PART = "environment"
-CHANNELS, SIDE = 256, 32  # of the convolution, 3x3
-REPEATS = 10
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 
 
 def checks(_: Setting) -> Iterator[Check]:
     """The machine, then the ceiling of each kind of work."""
     yield Check(PART, "machine", describe)
-    for precision in PRECISIONS:
-        yield Check(PART, f"product {precision}", lambda setting, p=precision: measure_product(setting, p))
-    for precision in PRECISIONS:
-        yield Check(
-            PART, f"convolution {precision}", lambda setting, p=precision: measure_convolution(setting, p)
-        )
-    yield Check(PART, "copy", measure_copy)
+    for kind in KINDS:
+        for precision in ("fp32",) if kind == "copy" else PRECISIONS:
+            yield Check(
+                PART, f"{kind} {precision}", lambda setting, k=kind, p=precision: measure(setting, k, p)
+            )
 
 
 def describe(setting: Setting) -> Iterator[Row]:
@@ -64,45 +60,21 @@ def _version(name: str) -> str:
         return "absent"
 
 
-def measure_product(setting: Setting, precision: Precision) -> Iterator[Row]:
-    """A square matrix product, with torch prepared as for training in this precision."""
-    device = prepare(Options(precision=precision))
-    side = setting.sizes.product
-    left, right = torch.randn(2, side, side, device=device).to(_dtype(precision))
-    yield _row(device, lambda: left @ right, 2 * side**3 / 1e12, "TFLOP/s", f"of side {side}")
-
-
-def measure_convolution(setting: Setting, precision: Precision) -> Iterator[Row]:
-    """A 3x3 convolution of 256 channels, in the memory format of training."""
-    device = prepare(Options(precision=precision))
-    images = setting.sizes.convolution_images
-    maps = torch.randn(images, CHANNELS, SIDE, SIDE, device=device).to(_dtype(precision))
-    kernel = torch.randn(CHANNELS, CHANNELS, 3, 3, device=device).to(_dtype(precision))
-    maps, kernel = (part.to(memory_format=torch.channels_last) for part in (maps, kernel))
-    work = 2 * images * CHANNELS * CHANNELS * 9 * SIDE * SIDE / 1e12
-    yield _row(device, lambda: functional.conv2d(maps, kernel, padding=1), work, "TFLOP/s", f"{images} maps")
-
-
-def measure_copy(setting: Setting) -> Iterator[Row]:
-    """A copy within the device's memory, bytes read and written."""
-    device = prepare(Options())
-    source = torch.ones(setting.sizes.copied // 4, device=device)
-    target = torch.empty_like(source)
-    size = f"of {setting.sizes.copied / 2**20:.0f} MiB"
-    yield _row(device, lambda: target.copy_(source), 2 * setting.sizes.copied / 1e9, "GB/s", size)
-
-
-def _dtype(precision: Precision) -> torch.dtype:
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
 @torch.no_grad()
-def _row(device: torch.device, work: Callable[[], object], size: float, unit: str, note: str) -> Row:
-    for _ in range(3):
+def measure(setting: Setting, kind: str, precision: Precision) -> Iterator[Row]:
+    """Repeat a piece of work of `benchmarks.limit`, with torch prepared as for training in this precision."""
+    device = prepare(Options(precision=precision))
+    work, size = work_of(kind, precision, device)
+    repeats = 10 if setting.on_gpu else 2
+    for _ in range(3 if setting.on_gpu else 1):
         work()
     synchronize(device)
     begin = time.perf_counter()
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         work()
     synchronize(device)
-    return {"value": size * REPEATS / (time.perf_counter() - begin), "unit": unit, "note": note}
+    speed = size * repeats / (time.perf_counter() - begin)
+    if kind == "copy":
+        yield {"value": speed, "unit": "GB/s", "note": "read and written"}
+    else:
+        yield {"value": speed / 1000, "unit": "TFLOP/s"}

@@ -78,9 +78,6 @@ class Sizes:
     batch: int  # of the checks of bits and of hygiene
     slice: float  # seconds that a contender trains for in a round
     rounds: int
-    product: int  # side of the matrices
-    convolution_images: int
-    copied: int  # bytes
     rate_cases: tuple[Case, ...]
     profiled: tuple[Case, ...]
     processes: tuple[int, ...]
@@ -99,9 +96,6 @@ ON_GPU = Sizes(
     batch=16,
     slice=0.3,
     rounds=5,
-    product=8192,
-    convolution_images=64,
-    copied=2**30,
     rate_cases=(
         Case(DIGITS, "dcgan", 28, 64),
         Case(DIGITS, "wgan_gp", 28, 32),
@@ -138,9 +132,6 @@ ON_CPU = Sizes(
     batch=4,
     slice=0.0,
     rounds=2,
-    product=512,
-    convolution_images=2,
-    copied=2**26,
     rate_cases=(
         Case(DIGITS, "dcgan", 28, 16),
         Case(DIGITS, "wgan_gp", 28, 16),

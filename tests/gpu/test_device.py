@@ -65,7 +65,7 @@ def test_a_step_has_kernels_and_a_busy_share(on_gpu):
 
 
 def test_ceilings_and_packing_have_numbers(on_gpu):
-    rows = [*ceilings.describe(on_gpu), *ceilings.measure_product(on_gpu, "tf32")]
+    rows = [*ceilings.describe(on_gpu), *ceilings.measure(on_gpu, "matrix product", "tf32")]
     rows += [*packing.measure_processes(on_gpu, "no fill", 0.1), *packing.measure_streams(on_gpu)]
 
     assert faults(rows) == []
