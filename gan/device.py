@@ -2,12 +2,16 @@
 
 import logging
 import os
+import re
+from pathlib import Path
 
 import torch
 
 from gan import distributed
 from gan.contract import TrainParams
 from gan.errors import DeviceError
+
+NODE, DRIVER = Path("/dev/nvidia0"), Path("/proc/driver/nvidia/version")  # where Linux has an NVIDIA GPU
 
 
 def pick_device() -> torch.device:
@@ -29,6 +33,26 @@ def pick_device() -> torch.device:
     return device
 
 
+def unused_gpu() -> str | None:
+    """Say why torch doesn't use a GPU that this machine has, and what to do; None where it has none.
+
+    None, too, where torch uses it or CUDA_VISIBLE_DEVICES hides it.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    if hidden or torch.cuda.is_available() or not (NODE.exists() or DRIVER.exists()):
+        return None
+    build = f"torch {torch.__version__}"
+    if torch.version.cuda is None:
+        return f"there is an NVIDIA GPU, and {build} is for the CPU; see TORCH_SPEC in docs/reference.md"
+    driver = DRIVER.read_text("utf-8", "replace") if DRIVER.exists() else ""
+    version = re.search(r"\s(\d+\.\d+(\.\d+)?)\s", driver)
+    return (
+        f"there is an NVIDIA GPU that torch can't use: its driver is {version[1] if version else 'not loaded'}, "
+        f"{build} is built for CUDA {torch.version.cuda}; update the driver, or install a build for an older "
+        "CUDA, see TORCH_SPEC in docs/reference.md"
+    )
+
+
 def prepare_torch(params: TrainParams) -> torch.device:
     """Set what would otherwise make two runs on one machine differ, and choose the device."""
     torch.set_num_threads(params.num_threads)
@@ -45,5 +69,7 @@ def prepare_torch(params: TrainParams) -> torch.device:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     if distributed.rank() == 0:
+        if reason := unused_gpu():
+            logging.warning("warning: %s", reason)
         logging.info("training on %s", device)
     return device

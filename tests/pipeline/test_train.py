@@ -19,6 +19,7 @@ from gan.errors import TrainingDiverged
 from gan.files import read_json, write_json
 from gan.generator import load_generator, load_snapshot, snapshot_steps
 from pipeline import train
+from pipeline.stage import run_stage
 from pipeline.training.checkpoints import folder_of
 from tests.parameters import DIGITS
 
@@ -246,3 +247,21 @@ def test_a_run_of_the_other_device_is_another_run_and_a_line_says_where_it_is(tm
     assert folder_of(tmp_path, "cuda", seed=0) != on_cpu
     (line,) = caplog.messages
     assert line.startswith(f"{on_cpu} has checkpoints of this run on cpu; they are left alone")
+
+
+def test_a_gpu_that_is_announced_and_does_not_answer_ends_with_one_line_and_69(
+    workplace, monkeypatch, capsys
+):
+    def fail() -> int:
+        raise RuntimeError("no CUDA-capable device is detected")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", fail)
+    monkeypatch.setattr(sys, "argv", ["train.py", KEY])
+    with pytest.raises(SystemExit) as caught:
+        run_stage(train.main)
+    assert caught.value.code == 69
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: the GPU doesn't answer: no CUDA-capable device is detected; see nvidia-smi"
+    )
