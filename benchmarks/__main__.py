@@ -23,8 +23,10 @@ from pathlib import Path
 from benchmarks.limit import KINDS
 from benchmarks.peers import measure_peers
 from benchmarks.quality import measure_quality
+from benchmarks.results import as_table, lost, merge, processor_of, table_row
+from benchmarks.seeding import measure_seeding
 from benchmarks.step import Case, read_params
-from benchmarks.turns import Contender, Record, records_of
+from benchmarks.turns import Contender, Record, machine, records_of
 from benchmarks.whole import measure_whole
 from pipeline.schedule.repro import ALLOCATOR
 
@@ -45,25 +47,28 @@ COMMANDS = {  # and the exit code of each
 }
 
 
-def step_cases(*, quick: bool) -> list[Case]:
-    """Every variant at 28 and 32 pixels, grey, and at 64, in colour; a quick run has few large ones."""
-    variants = read_params().select.variants
-    grey = [Case("mnist_tiny", variant, 28, 32) for variant in variants]
-    grey += [Case("mnist_tiny", variant, 32, 32) for variant in variants if not quick or variant in TEXTBOOK]
-    return grey + [
+def step_cases(variants: Sequence[str], *, quick: bool) -> list[Case]:
+    """Each variant at 28 and 32 pixels, grey, and at 64, in colour; a quick run has few large ones."""
+    cases = [Case("mnist_tiny", variant, 28, 32) for variant in variants]
+    cases += [Case("mnist_tiny", variant, 32, 32) for variant in variants if not quick or variant in TEXTBOOK]
+    return cases + [
         Case("celeba", variant, 64, 4 if variant in HEAVY else 16)
         for variant in variants
         if not quick or variant == "dcgan"
     ]
 
 
+def measure_textbook(quick: bool) -> Iterator[Record]:
+    """Images a second that the critic sees in training, on one thread, beside the textbook loop."""
+    for case, loops, limit in _started(step_cases(TEXTBOOK, quick=quick)):
+        yield from measure_case(case, loops, limit, *((0.2, 1) if quick else (1.0, 5)))
+
+
 def measure_steps(quick: bool) -> Iterator[Record]:
-    """Images a second that the critic sees in training, on one thread; and the share of the limit."""
-    seconds, rounds = (0.2, 1) if quick else (1.0, 5)
-    for case, loops, limit in _started(step_cases(quick=quick)):
-        yield from measure_case(
-            case, loops, limit, seconds, rounds if case.variant in TEXTBOOK else min(3, rounds)
-        )
+    """The same of all other variants, beside Gantry itself in float32."""
+    variants = [variant for variant in read_params().select.variants if variant not in TEXTBOOK]
+    for case, loops, limit in _started(step_cases(variants, quick=quick)):
+        yield from measure_case(case, loops, limit, *((0.2, 1) if quick else (1.0, 3)))
 
 
 def _started(cases: list[Case]) -> Iterator[tuple[Case, dict[str, Contender], Contender]]:
@@ -190,47 +195,15 @@ def measure_data(quick: bool) -> Iterator[Record]:
 
 PARTS: dict[str, Callable[[bool], Iterator[Record]]] = {
     "limit": measure_limit,
+    "textbook": measure_textbook,
     "step": measure_steps,
+    "seeding": measure_seeding,
     "peers": measure_peers,
     "start": measure_start,
     "data": measure_data,
     "whole": measure_whole,
     "quality": measure_quality,
 }
-TOLERANCE = 0.15  # share of a ratio that may be lost to chance
-
-
-def as_table(records: list[Record]) -> str:
-    """Records as Markdown, ratios first, with the notes below."""
-    machines = sorted({record["machine"] for record in records})
-    loads = sorted({record["load"] for record in records})
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`. Compare ratios, not values, between machines. A ratio is how many times as "
-        "fast as the baseline a contender is.",
-        "",
-        *(f"Machine: {name}." for name in machines),
-        f"Load average when it began, over a minute: {' and '.join(f'{load:.2f}' for load in loads)}.",
-        "",
-        "| part | case | contender | ratio | value | lowest to highest | unit |",
-        "| :-- | :-- | :-- | --: | --: | --: | :-- |",
-    ]
-    lines += [table_row(record) for record in records]
-    notes = dict.fromkeys(
-        f"- {r['part']}, {r['case']}, {r['contender']}: {r['note']}" for r in records if "note" in r
-    )
-    return "\n".join([*lines, "", *notes, ""])
-
-
-def table_row(r: Record) -> str:
-    """Row of one record, with dashes for a contender that doesn't run."""
-    name = f"{r['contender']}{' (baseline)' * (r['contender'] == r['baseline'])}"
-    start = f"| {r['part']} | {r['case']} | {name} |"
-    if r["value"] is None:
-        return f"{start} - | - | - | {r['unit']} |"
-    ratio = "-" if r["ratio"] is None else f"{r['ratio']:.3g}"
-    return f"{start} {ratio} | {r['value']:,.5g} | {r['lowest']:,.5g} to {r['highest']:,.5g} | {r['unit']} |"
 
 
 def measure(parts: list[str], *, quick: bool) -> list[Record]:
@@ -248,38 +221,9 @@ def measure(parts: list[str], *, quick: bool) -> list[Record]:
 
 def measure_check() -> Iterator[Record]:
     """The train steps that have a textbook loop beside them, at 28 and 32 pixels: about two minutes."""
-    cases = [case for case in step_cases(quick=False) if case.variant in TEXTBOOK and case.side < 64]
+    cases = [case for case in step_cases(TEXTBOOK, quick=False) if case.side < 64]
     for case, loops, limit in _started(cases):
         yield from measure_case(case, loops, limit, 1.0, 5)
-
-
-def lost(committed: Sequence[Record], fresh: Sequence[Record]) -> list[str]:
-    """Describe Gantry's new ratios that are more than TOLERANCE below the committed ones.
-
-    Only cases with another baseline than Gantry are compared. Raises ValueError where none is.
-    """
-    known = {
-        (record["part"], record["case"], record["contender"]): record["ratio"]
-        for record in committed
-        if record["ratio"] is not None and record["contender"] != record["baseline"]
-    }
-    faults, compared = [], 0
-    for record in fresh:
-        before = known.get((record["part"], record["case"], record["contender"]))
-        if before is None or not record["contender"].startswith("gantry"):
-            continue
-        compared += 1
-        if record["ratio"] is None:
-            faults.append(f"{record['part']}, {record['case']}, {record['contender']}: no longer runs")
-            continue
-        if record["ratio"] < (1 - TOLERANCE) * before:
-            faults.append(
-                f"{record['part']}, {record['case']}, {record['contender']}: {record['ratio']:.3g} times "
-                f"{record['baseline']}, it was {before:.3g}"
-            )
-    if not compared:
-        raise ValueError("no case has a committed ratio to compare with")
-    return faults
 
 
 def check() -> None:
@@ -292,14 +236,16 @@ def check() -> None:
     for record in measure_check():
         fresh.append(record)
         print(table_row(record), flush=True)
-    faults = lost(committed, fresh)
+    here = processor_of(machine())
+    own = [record for record in committed if processor_of(record["machine"]) == here]
+    faults = lost(own or committed, fresh)
     if faults:
         raise SystemExit("\n".join(["slower than committed by more than 15 %:", *faults]))
     print("no ratio is more than 15 % below the committed one")
 
 
 def main() -> None:
-    """Measure the named parts, or all; records of other parts are kept."""
+    """Measure the named parts, or all; records of other parts and of other processors are kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round: a check that it runs")
@@ -315,9 +261,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "results.json"
     kept = json.loads(target.read_text(encoding="utf-8")) if target.exists() else []
-    measured = measure(given.parts or list(PARTS), quick=given.quick)
-    again = {record["measured_by"] for record in measured}
-    records = [record for record in kept if record["measured_by"] not in again] + measured
+    records = merge(kept, measure(given.parts or list(PARTS), quick=given.quick))
     target.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     (folder / "results.md").write_text(as_table(records), encoding="utf-8")
 

@@ -14,26 +14,30 @@ from torch.nn import functional
 from benchmarks.turns import Answer, serve
 
 KINDS = ("matrix product", "convolution", "copy")
-SIDE = 2048  # of the matrices
-CHANNELS, MAP, IMAGES = 256, 16, 32  # of the convolution, 3x3
-BYTES = 2**28  # copied, far beyond any cache
+SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices; a large GPU isn't filled by less
+IMAGES = {"cpu": 32, "cuda": 1024}  # of the convolution, 3x3
+CHANNELS, MAP = 256, 16
+BYTES = {"cpu": 2**28, "cuda": 2**30}  # copied, far beyond any cache
 
 
 def work_of(kind: str, precision: str, device: torch.device) -> tuple[Callable[[], object], float]:
     """Return a piece of work and its size, in GFLOP, or in GB read and written."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if kind == "matrix product":
-        left, right = torch.rand(2, SIDE, SIDE, device=device).to(dtype)
-        return lambda: left @ right, 2 * SIDE**3 / 1e9
+        side = SIDE[device.type]
+        left, right = torch.rand(2, side, side, device=device).to(dtype)
+        return lambda: left @ right, 2 * side**3 / 1e9
     if kind == "convolution":
-        maps = torch.rand(IMAGES, CHANNELS, MAP, MAP, device=device).to(dtype)
+        images = IMAGES[device.type]
+        maps = torch.rand(images, CHANNELS, MAP, MAP, device=device).to(dtype)
         kernel = torch.rand(CHANNELS, CHANNELS, 3, 3, device=device).to(dtype)
         maps, kernel = (part.to(memory_format=torch.channels_last) for part in (maps, kernel))
-        size = 2 * IMAGES * CHANNELS * CHANNELS * 9 * MAP * MAP / 1e9
+        size = 2 * images * CHANNELS * CHANNELS * 9 * MAP * MAP / 1e9
         return lambda: functional.conv2d(maps, kernel, padding=1), size
-    source = torch.ones(BYTES // dtype.itemsize, dtype=dtype, device=device)
+    size = BYTES[device.type]
+    source = torch.ones(size // dtype.itemsize, dtype=dtype, device=device)
     target = torch.empty_like(source)
-    return lambda: target.copy_(source), 2 * BYTES / 1e9
+    return lambda: target.copy_(source), 2 * size / 1e9
 
 
 @torch.no_grad()

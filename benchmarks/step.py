@@ -1,7 +1,8 @@
-"""A contender that trains: `python -m benchmarks.step LOOP`, with LOOP fp32, bf16 or plain.
+"""A contender that trains: `python -m benchmarks.step LOOP`, with LOOP fp32, bf16, manual_seed or plain.
 
-fp32 and bf16 are Gantry's loop in that precision, plain is the textbook's. It answers requests of
-`benchmarks.turns`; those of one case go on with the same networks.
+fp32 and bf16 are Gantry's loop in that precision, manual_seed is fp32 with torch.manual_seed before every
+draw, plain is the textbook's. It answers requests of `benchmarks.turns`; those of one case go on with the
+same networks.
 """
 
 import itertools
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from benchmarks import plain
 from benchmarks.turns import Answer, serve
 from gan.config import Params, load_params
 from gan.contract import ImageShape, Scalars
-from gan.device import pick_device
+from gan.device import pick_device, prepare_torch
+from gan.randomness import derive_seed
 from gan.training import TrainState, new_train_state, training_steps
 
 PARAMS = Path("params.yaml")
-LOOPS = ("fp32", "bf16", "plain")
+LOOPS = ("fp32", "bf16", "manual_seed", "plain")
 
 
 @cache
@@ -49,12 +51,14 @@ class Case:
     @property
     def name(self) -> str:
         """Variant and size of the images."""
-        return f"{self.variant} {self.side}x{self.side}x{self.image.channels}"
+        return f"{self.variant} {self.image.height}x{self.image.width}x{self.image.channels}"
 
     @property
     def image(self) -> ImageShape:
-        """Shape of one image."""
+        """Shape of one image; points of the plane keep theirs."""
         shape = read_params().datasets[self.dataset].shape
+        if shape.height != shape.width:
+            return shape
         return ImageShape(shape.channels, self.side, self.side)
 
 
@@ -87,6 +91,8 @@ class Training:
         self.case = case
         self.state = new_state(case, loop)
         kept = [torch.rand(case.batch, *case.image) * 2 - 1 for _ in range(4)]
+        if case.cuda:
+            kept = [batch.pin_memory() for batch in kept]  # as those of training are
         run = plain.training_steps if loop == "plain" else training_steps
         self._steps: Iterator[Scalars | dict[str, float]] = run(self.state, itertools.cycle(kept))
         with FlopCounter() as counter:
@@ -106,8 +112,14 @@ class Training:
             "images": steps * critic_steps * self.case.batch,  # that the critic sees
             "seconds": taken,
             "gflop": self.flops * steps / 1e9,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_mb": self._peak(),
         }
+
+    def _peak(self) -> int:
+        """Most memory that was in use, of the device, in MiB."""
+        if self.case.cuda:
+            return torch.cuda.max_memory_allocated() // 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
     def _now(self) -> float:
         if self.case.cuda:
@@ -116,17 +128,30 @@ class Training:
 
 
 def new_state(case: Case, loop: str) -> TrainState:
-    """Build the run of a case; the textbook's stays in the layout that torch begins with."""
-    torch.set_num_threads(case.threads)
+    """Build the run of a case in a torch prepared as for training.
+
+    The textbook's stays in the layout and among the settings that torch begins with.
+    """
     params = read_params()
     method = params.recipes[case.dataset][case.variant].method.model_copy(update={"batch_size": case.batch})
-    textbook = loop == "plain"
-    update: dict[str, Any] = {"precision": "fp32" if textbook else loop, "channels_last": not textbook}
+    textbook, precision = loop == "plain", "bf16" if loop == "bf16" else "fp32"
+    update = {"precision": precision, "channels_last": not textbook, "num_threads": case.threads}
     train = params.train.model_copy(update=update)
+    if textbook:
+        torch.set_num_threads(case.threads)
+    else:
+        prepare_torch(train)
     device = pick_device() if case.cuda else torch.device("cpu")
     state = new_train_state(method, case.image, train, steps=10**6, seed=0, device=device)
     state.step = 100
+    if loop == "manual_seed":
+        state.seed_draws = partial(_seed_all, state)  # type: ignore[method-assign]
     return state
+
+
+def _seed_all(state: TrainState, purpose: str, inner: int = 0) -> None:
+    """Seed every generator that torch has, with the seed of `TrainState.seed_draws`."""
+    torch.manual_seed(derive_seed(state.seed, purpose, state.step, inner))
 
 
 def main() -> None:

@@ -1,13 +1,15 @@
 import itertools
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import plain, quality
-from benchmarks.__main__ import as_table, check, lost
-from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state
+from benchmarks import limit, plain, quality
+from benchmarks.__main__ import PARTS, TEXTBOOK, check, step_cases
+from benchmarks.results import as_table, lost, merge
+from benchmarks.step import LOOPS, Case, FlopCounter, Training, new_state, read_params
 from benchmarks.turns import Contender, records_of
 from gan.config import load_params
 from gan.networks.convolutions import ImageConv2d, ImageConvTranspose2d
@@ -115,9 +117,97 @@ def test_every_loop_trains_on_a_gpu(loop):
     assert training.run(0.0)["images"] == 8
     assert training.state.device.type == "cuda"
 
+    assert training.run(0.0)["peak_mb"] == torch.cuda.max_memory_allocated() // 2**20
 
-def ratio_of(contender, ratio, case="dcgan"):
-    return {"part": "train step", "case": case, "contender": contender, "baseline": "plain", "ratio": ratio}
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", limit.KINDS)
+def test_every_limit_is_measured_on_a_gpu(kind):
+    assert limit.measure(kind, "fp32", 1, 0.0, cuda=True)["size"] > 0
+
+
+@pytest.mark.parametrize(("loop", "flushes"), [("fp32", True), ("bf16", True), ("plain", False)])
+def test_our_loops_run_in_a_torch_prepared_as_for_training(loop, flushes, monkeypatch):
+    prepared = []
+    monkeypatch.setattr("benchmarks.step.prepare_torch", prepared.append)
+    new_state(Case("mnist_tiny", "dcgan", 28, 4, threads=torch.get_num_threads()), loop)
+    found = [(params.precision, params.num_threads) for params in prepared]
+    assert found == ([(loop, torch.get_num_threads())] if flushes else [])  # a person's torch is unprepared
+
+
+def test_to_seed_all_generators_changes_no_number():
+    batches = [torch.rand(4, 1, 1, 2) for _ in range(3)]
+    found = []
+    for loop in ("fp32", "manual_seed"):
+        state = new_state(Case("mixture", "wgan_gp", 1, 4), loop)
+        row = next(training_steps(state, itertools.cycle(batches)))
+        found.append([float(row["loss/critic"]), float(row["loss/generator"])])
+    assert found[0] == found[1]
+
+
+def test_points_of_the_plane_keep_their_shape_as_a_case():
+    assert Case("mixture", "gan", 1, 4).name == "gan 1x2x1"
+    assert Case("celeba", "dcgan", 32, 4).name == "dcgan 32x32x3"
+
+
+def test_each_variant_is_measured_by_one_part():
+    variants = read_params().select.variants
+    beside = {case.variant for case in step_cases(TEXTBOOK, quick=False)}
+    assert beside == set(TEXTBOOK) <= set(variants)
+    assert {"textbook", "step"} <= set(PARTS)
+
+
+def ratio_of(contender, ratio, case="dcgan", machine="AMD, 2 cores, Python 3.11.7, torch 2.14.1"):
+    record = {"part": "train step", "case": case, "contender": contender, "baseline": "plain"}
+    record |= {"machine": machine, "measured_by": "textbook", "load": 0.5, "unit": "images/s"}
+    return record | {"ratio": ratio, "value": 1.0, "lowest": 1.0, "highest": 1.0}
+
+
+INTEL = "Intel, 2 cores, Python 3.11.2, torch 2.14.1"
+
+
+def test_a_run_replaces_what_its_own_processor_measured_of_the_same_part():
+    kept = [
+        ratio_of("gantry, fp32", 1.0),
+        ratio_of("gantry, fp32", 2.0, machine=INTEL),
+        ratio_of("gantry, fp32", 3.0) | {"measured_by": "peers"},
+    ]
+    fresh = [ratio_of("gantry, fp32", 4.0, machine="AMD, 2 cores, Python 3.11.9, torch 2.14.1")]
+
+    assert [record["ratio"] for record in merge(kept, fresh)] == [2.0, 3.0, 4.0]
+
+
+def test_the_table_says_of_each_row_which_machine_and_load_it_is_from():
+    records = [
+        ratio_of("gantry, fp32", 1.25, "dcgan", INTEL),
+        ratio_of("gantry, fp32", 1.5, "wgan_gp", INTEL),
+        ratio_of("gantry, fp32", 1.75) | {"load": 3.25, "note": "a note"},
+    ]
+
+    lines = as_table(records).splitlines()
+
+    assert f"2. {INTEL}" in lines
+    rows = [line.split(" | ") for line in lines if line.startswith("| train step")]
+    assert [(row[1], row[3], row[-2], row[-1]) for row in rows] == [
+        ("dcgan", "1.75", "1", "3.25 |"),
+        ("dcgan", "1.25", "2", "0.50 |"),
+        ("wgan_gp", "1.5", "2", "0.50 |"),
+    ]
+    assert lines[-1] == "- train step, dcgan, gantry, fp32, machine 1: a note"
+
+
+def test_a_check_compares_with_its_own_processor_and_elsewhere_with_the_lowest(tmp_path, monkeypatch, capsys):
+    committed = [ratio_of("gantry, fp32", 1.2), ratio_of("gantry, fp32", 2.0, machine=INTEL)]
+    (tmp_path / "results.json").write_text(json.dumps(committed))
+    monkeypatch.setattr("benchmarks.__main__.FOLDER", tmp_path)
+    monkeypatch.setattr("benchmarks.__main__.measure_check", lambda: [ratio_of("gantry, fp32", 1.1)])
+
+    for here in ("AMD, 2 cores, Python 3.12", "another, 2 cores, Python 3.12"):
+        monkeypatch.setattr("benchmarks.__main__.machine", lambda here=here: here)
+        check()
+    monkeypatch.setattr("benchmarks.__main__.machine", lambda: INTEL)
+    with pytest.raises(SystemExit, match=r"1\.1 times plain, it was 2$"):
+        check()
 
 
 def test_a_ratio_that_lost_more_than_15_percent_is_named():
