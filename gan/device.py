@@ -73,3 +73,22 @@ def prepare_torch(params: TrainParams) -> torch.device:
             logging.warning("warning: %s", reason)
         logging.info("training on %s", device)
     return device
+
+
+def prepare_scoring(num_threads: int) -> torch.device:
+    """Choose the device that images are generated and scored on, and hold a GPU to equal, full float32.
+
+    num_threads: of the CPU, where what one makes is to be equal on every machine. Raises DeviceError as
+    `pick_device`.
+    """
+    torch.set_num_threads(num_threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; equal sums each time
+    device = pick_device()
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        # TF32 keeps 10 bits of a product's factors; on Ampere and later, cuDNN takes it unless told not to.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    return device

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan.config import Params
+from gan.device import prepare_scoring
 from gan.errors import DataError
 from gan.extractors import load_extractor
 from gan.files import read_json, write_json
@@ -28,11 +29,11 @@ Columns = dict[Suffix, dict[str, float]]
 def main(params: Params, key: str) -> None:
     """Score the samples of both generators against the same number of reference images."""
     cell = parse_cell(key, params)
-    torch.set_num_threads(1)  # cells are scored side by side, where more threads would wait for one another
+    device = prepare_scoring(1)  # cells are scored side by side, where threads would wait for one another
     evaluator, reference = read_json(cell.evaluator / "card.json"), read_json(cell.reference / "card.json")
-    _check_reference(cell, params, evaluator, reference)
     shape = params.datasets[cell.dataset].shape
-    extractor = load_extractor(cell.evaluator, shape)
+    extractor = load_extractor(cell.evaluator, shape, device)
+    _check_reference(cell, params, evaluator, reference, torch.device(extractor.device).type)
     with np.load(cell.reference / "features.npz") as archive:
         real = Reference(archive["features"], archive["classes"], archive["train"], reference["suspicious"])
 
@@ -63,14 +64,20 @@ def main(params: Params, key: str) -> None:
     Console().print(table)
 
 
-def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any) -> None:
-    """Raise DataError if the reference was made with another evaluator or protocol."""
+def _check_reference(cell: Cell, params: Params, evaluator: Any, reference: Any, device: str) -> None:
+    """Raise DataError if the reference was made with another evaluator or protocol, or on another device."""
     card = cell.reference / "card.json"
     again = f"run 'dvc repro reference@{cell.dataset}'"
     if reference["evaluator_sha256"] != evaluator["sha256"]:
         raise DataError(
             f"{card}: made with evaluator {reference['evaluator_sha256'][:12]}..., the one in "
             f"{cell.evaluator} is {evaluator['sha256'][:12]}...; {again}"
+        )
+    made_on = reference.get("device")
+    if made_on != device:
+        raise DataError(
+            f"{card}: made on {made_on or 'an unknown device'}, these scores would be on {device}; "
+            f"run 'dvc repro -f reference@{cell.dataset}' here"
         )
     actual = reference["n"], reference["split"]
     wanted = params.samples[cell.dataset], params.evaluate.reference

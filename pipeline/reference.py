@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gan.config import Params
 from gan.data.image_store import ImageStore
+from gan.device import prepare_scoring
 from gan.errors import ConfigError
 from gan.extractors import load_extractor
 from gan.extractors.base import Extractor
@@ -33,10 +34,10 @@ MOST_TRAINING_IMAGES = 60_000  # 31 MB of 128 features each
 def main(params: Params, name: str) -> None:
     """Extract the reference's features; score as many training images and as much noise against it."""
     dataset = find_dataset(name, params)
-    torch.set_num_threads(1)  # cells are scored side by side, where more threads would wait for one another
+    device = prepare_scoring(1)  # cells are scored side by side, where threads would wait for one another
     n, split = params.samples[name], params.evaluate.reference
     store, train = ImageStore(dataset.store, split), ImageStore(dataset.store, "train")
-    extractor = load_extractor(dataset.evaluator, store.image)
+    extractor = load_extractor(dataset.evaluator, store.image, device)
 
     chosen = _draw(np.arange(len(store)), n, REFERENCE_SEED, name, f"its split {split}")
     extracted = extractor.extract(store.read(chosen))
@@ -60,6 +61,7 @@ def main(params: Params, name: str) -> None:
         "split": split,
         "data_digest": store.digest,
         "evaluator_sha256": extractor.sha256,
+        "device": torch.device(extractor.device).type,
         "training_images": len(known),
         "suspicious": reference.suspicious,
         **({"uniform": _uniform(n, extracted.probabilities)} if "modes" in floor else {}),

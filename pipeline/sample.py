@@ -1,6 +1,7 @@
 """Stage `sample`: generates images with a trained generator, averaged and raw, and draws a grid of them.
 
 Cells with equal z_dim and noise law get equal noise, so that their images can be compared side by side.
+It is drawn on the CPU whatever device generates, so that only rounding differs between devices.
 Interpolations between noise vectors show what lies between two images. For the first samples the nearest
 training images, by pixels, are kept too, so that copies show.
 """
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from gan.config import Params
 from gan.data.image_store import ImageStore
+from gan.device import prepare_scoring
 from gan.files import replaced_atomically, write_json
 from gan.generator import load_generator
 from gan.interpolation import interpolate
@@ -37,9 +39,10 @@ def main(params: Params, key: str) -> None:
     their numbers in the split and their distances, as root mean square of grey levels.
     """
     cell = parse_cell(key, params)
-    torch.set_num_threads(params.train.num_threads)
+    device = prepare_scoring(params.train.num_threads)
     for name, weights in (("averaged", "generator"), ("raw", "generator_raw")):
         generator, card = load_generator(cell.model, weights)  # type: ignore[arg-type]
+        generator.to(device)
         stream = torch.Generator().manual_seed(derive_seed("sample"))
         noise = draw_noise(params.samples[cell.dataset], card.method.z_dim, card.method.noise, stream)
         images = generate_images(generator, noise)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gan.config import Params
 from gan.data.image_store import ImageStore
 from gan.data.store_manifest import read_manifest
+from gan.device import prepare_scoring
 from gan.errors import DataError
 from gan.extractors import load_extractor
 from gan.extractors.base import Extractor
@@ -40,8 +41,8 @@ def main(params: Params, key: str) -> None:
     DataError for a model without snapshots.
     """
     cell = parse_cell(key, params)
-    torch.set_num_threads(params.train.num_threads)
-    extractor = load_extractor(cell.evaluator, params.datasets[cell.dataset].shape)
+    device = prepare_scoring(params.train.num_threads)
+    extractor = load_extractor(cell.evaluator, params.datasets[cell.dataset].shape, device)
     split = selection_split(cell)
     store = ImageStore(cell.store, split)
     n = min(params.trajectory.samples, len(store))
@@ -54,6 +55,7 @@ def main(params: Params, key: str) -> None:
     points, pictures = [], []
     for step, seen in zip(steps, images_seen(cell, steps), strict=True):
         generator, card = load_snapshot(cell.model, step)
+        generator.to(device)
         images = draw_images(generator, card, n, derive_seed("trajectory"))
         scores = score_snapshot(extractor, images.numpy(), reference)
         names = {metric: str(MetricName(metric, extractor.name, n, split)) for metric in scores}
@@ -66,6 +68,7 @@ def main(params: Params, key: str) -> None:
         "data_digest": store.digest,
         "extractor": extractor.name,
         "extractor_sha256": extractor.sha256,
+        "device": torch.device(extractor.device).type,
         "metrics": names,
         "chosen": choose_step(points, names["fid"]) if split == "validation" else None,
         "points": points,

@@ -3,8 +3,10 @@
 A further extractor is a class in a file of its own, and its name and how to load it are here.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan.contract import ImageShape
 from gan.extractors.base import Extractor, Pictures
@@ -12,6 +14,9 @@ from gan.extractors.inception import InceptionExtractor
 from gan.extractors.points import PointExtractor
 from gan.extractors.trained import AttributeExtractor, DigitExtractor
 from gan.files import read_json
+
+if TYPE_CHECKING:
+    import torch
 
 DIGIT_SIDES = (28, 32)
 EXTRACTORS: dict[str, type[Extractor]] = {
@@ -32,16 +37,17 @@ def extractor_name(image: ImageShape, *, split: str, pictures: Pictures) -> str:
     return pictures
 
 
-def load_extractor(folder: Path, image: ImageShape) -> Extractor:
+def load_extractor(folder: Path, image: ImageShape, device: torch.device | str = "cpu") -> Extractor:
     """Load what stage `evaluator` left in a folder, for images of this shape.
 
+    device: of its network, if it has one.
     Raises DataError when the weights are not those that the card beside them names.
     """
     card: dict[str, Any] = read_json(folder / "card.json")
     if card["name"] == InceptionExtractor.name:
         from gan.extractors.mnistnet import read_weights
 
-        return InceptionExtractor(read_weights(folder / "weights.pth", card["sha256"]))
+        return InceptionExtractor(read_weights(folder / "weights.pth", card["sha256"]), device)
     if card["name"] == PointExtractor.name:
         return PointExtractor()
     if card["name"] == AttributeExtractor.name:
@@ -50,8 +56,8 @@ def load_extractor(folder: Path, image: ImageShape) -> Extractor:
 
         untrained = AttributeNet(image, card["attributes"])
         weights = load_weights(untrained, folder / "weights.safetensors", card["sha256"])
-        return AttributeExtractor(weights, card["sha256"])
+        return AttributeExtractor(weights.to(device), card["sha256"])
     from gan.extractors.mnistnet import load_mnistnet
 
     net = load_mnistnet(folder / "weights.safetensors", image._replace(channels=1), card["sha256"])
-    return DigitExtractor(net, card["sha256"], image.channels)
+    return DigitExtractor(net.to(device), card["sha256"], image.channels)

@@ -1,7 +1,8 @@
 """Owns the small classifier whose features and classes score MNIST-like images, and its files.
 
 A Fréchet distance in its features belongs to one set of weights, so the file is named by its hash.
-Everything here runs on one CPU thread: the bits of a convolution depend on the number of threads.
+On a CPU everything here runs on one thread: the bits of a convolution depend on the number of threads.
+A GPU may extract, but never trains, so that the weights are those of a CPU wherever they are made.
 """
 
 import hashlib
@@ -160,9 +161,10 @@ def extract(net: MnistNet, images: NDArray[np.uint8]) -> Extraction:
     """Features and class probabilities of uint8 images (N, C, H, W), the same in whatever portions they come.
 
     Every forward pass has 256 images, the last one filled up with black: matrix products of other
-    sizes round in another order.
+    sizes round in another order. Images go to the network's device; what it says comes back to NumPy.
     """
     net.eval()
+    device = net.embed.weight.device
     features, probabilities = (
         [np.empty((0, FEATURES), np.float32)],
         [np.empty((0, net.head.out_features), np.float32)],
@@ -171,10 +173,11 @@ def extract(net: MnistNet, images: NDArray[np.uint8]) -> Extraction:
         for begin in range(0, len(images), _EXTRACTION_BATCH):
             portion = torch.from_numpy(images[begin : begin + _EXTRACTION_BATCH])
             missing = _EXTRACTION_BATCH - len(portion)
-            found = net.features(functional.pad(portion, (0, 0, 0, 0, 0, 0, 0, missing)))
+            filled = functional.pad(portion, (0, 0, 0, 0, 0, 0, 0, missing))
+            found = net.features(filled.to(device))
             classes = net.probabilities(found)
-            features.append(found[: len(portion)].numpy())
-            probabilities.append(classes[: len(portion)].numpy())
+            features.append(found[: len(portion)].cpu().numpy())
+            probabilities.append(classes[: len(portion)].cpu().numpy())
     return Extraction(np.concatenate(features), np.concatenate(probabilities))
 
 

@@ -22,6 +22,7 @@ class PointExtractor:
     name: ClassVar[str] = "points"
     resize: ClassVar[str] = "none"
     size = 2
+    device = "cpu"
 
     def __init__(self) -> None:
         self.sha256 = protocol_hash()

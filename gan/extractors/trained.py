@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from gan.extractors.base import Features
 
 if TYPE_CHECKING:
+    import torch
+
     from gan.extractors.mnistnet import MnistNet
 
 
@@ -24,6 +26,11 @@ class TrainedExtractor:
         self.net = net
         self.sha256 = sha256
         self.size = channels * FEATURES
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.net.embed.weight.device
 
 
 class DigitExtractor(TrainedExtractor):

@@ -29,7 +29,7 @@ Weights = Literal["averaged", "raw"]
 ROOT = Path(__file__).resolve().parents[2]
 # Imported by what scores; what they do shows in an error or in other fields, never in a score alone.
 LEFT_OUT = {"gan.contract", "gan.data.image_store", "gan.data.store_manifest", "gan.errors", "gan.files"}
-LEFT_OUT |= {"gan.generator", "gan.interpolation"}  # the latter of images that are looked at
+LEFT_OUT |= {"gan.distributed", "gan.generator", "gan.interpolation"}  # the last of images that are looked at
 RAW = {"weights": "raw", "ema_exponent": None, "batch_norm": "running"}
 FLAT = "protocol_"  # of the fields in a flat row
 
@@ -45,6 +45,7 @@ class Protocol(StrictModel):
     reference_samples: PositiveInt  # images of the reference
     extractor: str
     extractor_sha256: str
+    device: Literal["cpu", "cuda"]  # type of the one that extracts features; they differ in rounding
     resize: str  # between the images and the extractor
     rounding: str  # of the generator's values to pixels
     batch_norm: Literal["re-estimated from noise", "running"]  # statistics of the generator's
@@ -74,6 +75,7 @@ def make_protocols(
         reference_samples=reference["n"],
         extractor=evaluator["name"],
         extractor_sha256=evaluator["sha256"],
+        device=reference["device"],
         resize=EXTRACTORS[evaluator["name"]].resize,
         rounding="clamp, round, uint8",
         batch_norm="re-estimated from noise",

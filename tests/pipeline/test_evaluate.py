@@ -5,11 +5,13 @@ import json
 import os
 import re
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import pipeline.convert
 import pipeline.download
@@ -26,8 +28,10 @@ from gan.files import read_json, sha256_of, write_json
 from gan.metrics.catalogue import METRICS
 from gan.metrics.modes import Modes, stacked_modes
 from gan.versions import installed_versions
+from pipeline import sample, trajectory
 from pipeline.claims.vocabulary import score_names
 from pipeline.scores.protocol import read_protocol
+from pipeline.stage import run_stage
 
 KEY = "mnist_tiny-dcgan-smoke-0"
 SCORES = [metric.name for metric in METRICS if metric.needs != "modes"]
@@ -190,6 +194,37 @@ def test_a_reference_of_another_evaluator_is_an_error(project):
     write_json(path, read_json(path) | {"evaluator_sha256": "0" * 64})
     with pytest.raises(DataError, match=r"evaluator 000000000000\.\.\..*dvc repro reference@mnist_tiny"):
         pipeline.evaluate.main(with_evaluation(), KEY)
+
+
+@pytest.mark.parametrize(("changes", "found"), [({"device": "cuda"}, "cuda"), ({}, "an unknown device")])
+def test_a_reference_of_another_device_is_an_error(project, changes, found):
+    path = project / "build/reference/mnist_tiny/card.json"
+    card = read_json(path)
+    assert card.pop("device") == "cpu"
+    write_json(path, card | changes)
+    with pytest.raises(DataError, match=rf"made on {found}, .* on cpu; .*-f reference@mnist_tiny' here"):
+        pipeline.evaluate.main(with_evaluation(), KEY)
+
+
+@pytest.mark.parametrize(
+    ("stage", "argument"),
+    [
+        (pipeline.reference, "mnist_tiny"),
+        *((stage, KEY) for stage in (sample, trajectory, pipeline.evaluate)),
+    ],
+)
+def test_a_gpu_that_does_not_answer_ends_a_stage_with_one_line(stage, argument, monkeypatch, capsys):
+    def silent(*_, **__):
+        raise RuntimeError("CUDA error: no kernel image\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", silent)
+    monkeypatch.setattr(sys, "argv", [stage.__name__, argument])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="^69$"):
+        run_stage(stage.main)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the GPU doesn't answer: CUDA error: no kernel image; see nvidia-smi")
 
 
 def test_a_reference_of_another_protocol_is_an_error(project):

@@ -21,12 +21,13 @@ STAMPS = make_protocols(
     Cell("mnist_tiny", "gan", "smoke", 0),
     PARAMS,
     {"name": "mnistnet", "sha256": "e" * 64},
-    {"n": 1000, "split": "test", "data_digest": "d" * 64},
+    {"n": 1000, "split": "test", "data_digest": "d" * 64, "device": "cpu"},
 )
 # Another value of the right type for each field.
 OTHER = {name: f"other {name}" for name in Protocol.model_fields} | {
     "samples": 5000,
     "reference_samples": 5000,
+    "device": "cuda",
     "batch_norm": "running",
     "weights": "raw",
     "ema_exponent": 6.94,
@@ -147,7 +148,7 @@ def test_a_report_without_stamps_compares_by_what_it_tells_and_says_what_is_unkn
     report = write_report(tmp_path / "old", row(0, 30.0, stamped=False))
     result = gantry(A, report)
     assert result.exit_code == 0
-    assert "unknown and not compared: data_recipe, reference_samples, resize" in result.stderr
+    assert "unknown and not compared: data_recipe, reference_samples, device, resize" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PARAMS = load_params(ROOT / "params.yaml")
 CELL = Cell("mnist_tiny", "dcgan", "quick", 0)
 EVALUATOR = {"name": "mnistnet", "sha256": "e" * 64}
-REFERENCE = {"n": 1000, "split": "test", "data_digest": "d" * 64}
+REFERENCE = {"n": 1000, "split": "test", "data_digest": "d" * 64, "device": "cpu"}
 
 
 def stamps():
@@ -47,6 +47,7 @@ def test_a_stamp_says_what_was_scored_by_what_and_against_what():
         "reference_samples": 1000,
         "extractor": "mnistnet",
         "extractor_sha256": "e" * 64,
+        "device": "cpu",
         "resize": "none",
         "rounding": "clamp, round, uint8",
         "batch_norm": "re-estimated from noise",
@@ -108,7 +109,8 @@ def test_flat_fields_hold_the_whole_stamp_and_a_digest_that_any_field_changes():
     assert {name.removeprefix("protocol_"): value for name, value in flat.items()} == stamp.model_dump()
     assert json.loads(json.dumps(flat)) == flat
     other = {str: "other", int: 7, float: 1.5}
-    values = {name: other[type(value)] for name, value in stamp} | {"weights": "raw", "batch_norm": "running"}
+    values = {name: other[type(value)] for name, value in stamp}
+    values |= {"device": "cuda", "weights": "raw", "batch_norm": "running"}
     changed = [stamp.model_copy(update={name: values[name]}) for name in Protocol.model_fields]
     assert len({protocol_digest(other) for other in [stamp, *changed]}) == len(Protocol.model_fields) + 1
 
