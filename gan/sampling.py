@@ -20,8 +20,10 @@ def draw_noise(
 ) -> Tensor:
     """Noise (n, z_dim) from N(0, 1) ("normal"), U[-1, 1] ("uniform") or U[0, 1] ("unit").
 
-    Uses torch's global generator where none is given. Row i doesn't depend on n, which is why n is rounded
-    up: torch draws normal numbers in blocks of 16 and redraws the last 16 if they don't fill a block.
+    Uses the device's own generator where none is given. On the CPU row i doesn't depend on n, which is why n
+    is rounded up: torch draws normal numbers in blocks of 16 and redraws the last 16 if they don't fill a
+    block. On CUDA row i may depend on n, since threads share out a draw by its size: what must not depend
+    on a count or on the number of processes is drawn on the CPU, or whole and then cut.
     """
     rows = -(-n // 16) * 16
     if law == "normal":
