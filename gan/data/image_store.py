@@ -52,7 +52,8 @@ class ImageStore:
     """One split of a store: images and labels by their position in the split.
 
     The file is checked and opened when a record is first read, once in each process; stores of one
-    file share it, since LMDB refuses to open a file twice. A pickled or forked store opens anew.
+    file share it, since LMDB refuses to open a file twice. A pickled or forked store opens anew. Several
+    threads may read at once: each reading is a transaction of its own, bound to no thread (LMDB's MDB_NOTLS).
     Raises ConfigError for a split that isn't there, DataError for a file that isn't what its
     manifest says, for a changed record, and for anything that LMDB objects to.
     """

@@ -50,7 +50,8 @@ def train(
     """
     rows = evenly_spaced_steps(state.params.log_points, state.steps)
     pictures = evenly_spaced_steps(state.params.previews, state.steps)
-    batches = batches_of(store, state, state.batches_seen)
+    held = state.params.resident_data and state.device.type == "cuda"
+    batches = batches_of(store, state, state.batches_seen, resident=held)
     held_out = held_out_batches(cell, state, start=len(record.history))
     began = saved = time.monotonic()
     before = record.seconds
@@ -127,8 +128,10 @@ def keep_finite(state: TrainState, record: TrainingRecord) -> None:
         }
 
 
-def batches_of(store: ImageStore, state: TrainState, start: int) -> Iterator[Tensor]:
-    """This process's share of each of a split's batches, from batch `start` on."""
+def batches_of(
+    store: ImageStore, state: TrainState, start: int, *, resident: bool = False
+) -> Iterator[Tensor]:
+    """This process's share of each of a split's batches, from batch `start` on; see `endless_batches`."""
     return endless_batches(
         store,
         state.variant.batch_size,
@@ -137,6 +140,7 @@ def batches_of(store: ImageStore, state: TrainState, start: int) -> Iterator[Ten
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         device=state.device,
+        resident=resident,
     )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import gan.data.batches
 from gan.contract import ImageShape
 from gan.data.batches import endless_batches, epoch_flips, epoch_order
 from gan.data.image_store import ImageStore
@@ -168,3 +169,56 @@ def test_batches_are_made_on_the_device_that_is_asked_for(numbered):
     batch = next(endless_batches(numbered, 5, seed=0, device="meta"))
 
     assert (batch.device.type, batch.dtype, batch.shape) == ("meta", torch.float32, (5, 1, 1, 1))
+
+
+WAYS = [{"resident": True}, {"ahead": True}]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("start", [0, 3, 5, 12])
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_where_images_wait_changes_no_bit_of_a_batch(sloped, way, start, rank, world_size, flip, monkeypatch):
+    monkeypatch.setattr(gan.data.batches, "CHUNK", 7)  # 40 images in six portions
+
+    def batches(**options):
+        place = {"start": start, "rank": rank, "world_size": world_size, "flip": flip}
+        return list(itertools.islice(endless_batches(sloped, 8, seed=2, **place, **options), 11))
+
+    for found, expected in zip(batches(**way), batches(), strict=True):
+        assert torch.equal(found, expected) and found.is_contiguous()
+        assert found.dtype == expected.dtype == torch.float32
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_images_that_wait_are_of_the_device(sloped, way):
+    batch = next(endless_batches(sloped, 8, seed=0, flip=True, device="meta", **way))
+    assert (batch.device.type, batch.dtype, batch.shape) == ("meta", torch.float32, (8, 1, 2, 3))
+
+
+def test_a_held_split_is_read_once(sloped, monkeypatch):
+    read, original = [], ImageStore.read
+    monkeypatch.setattr(ImageStore, "read", lambda *place: read.append(list(place[1])) or original(*place))
+    for _ in itertools.islice(endless_batches(sloped, 8, seed=0, resident=True), 20):
+        pass
+    assert read == [list(range(40))]
+
+
+@pytest.mark.parametrize(("free", "fits"), [(4 * 240, True), (4 * 240 - 1, False)])
+def test_a_split_is_held_if_a_quarter_of_the_free_memory_takes_it(sloped, monkeypatch, caplog, free, fits):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**9))
+    with caplog.at_level("INFO"):
+        assert gan.data.batches._fits(sloped, torch.device("cuda"), rank=0) is fits
+        assert gan.data.batches._fits(sloped, torch.device("cuda"), rank=1) is fits
+    assert [record.message.endswith(": streamed") for record in caplog.records] == [True] * (not fits)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("way", [*WAYS, {"ahead": False}], ids=str)
+def test_batches_on_a_gpu_are_those_of_the_cpu(sloped, way):
+    ours, theirs = (
+        itertools.islice(endless_batches(sloped, 8, seed=1, flip=True, **options), 30)
+        for options in (way | {"device": "cuda"}, {})
+    )
+    for found, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-6)
