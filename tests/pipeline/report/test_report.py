@@ -113,7 +113,7 @@ def write_cell(
     for name, (floor, ceiling) in scale.items():
         named |= {f"{name}_mnistnet_200_test_floor": floor, f"{name}_mnistnet_200_test_ceiling": ceiling}
     write_json(cell.metrics, named)
-    reference = {"data_digest": HASH, "split": "test", "n": 200}
+    reference = {"data_digest": HASH, "split": "test", "n": 200, "device": "cpu"}
     evaluator = {"name": "mnistnet", "sha256": HASH}
     write_protocols(cell, make_protocols(cell, params, evaluator, reference))
     images = np.random.default_rng(0).integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
