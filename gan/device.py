@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -46,28 +47,20 @@ def unused_gpu() -> str | None:
         return f"there is an NVIDIA GPU, and {build} is for the CPU; see TORCH_SPEC in docs/reference.md"
     driver = DRIVER.read_text("utf-8", "replace") if DRIVER.exists() else ""
     version = re.search(r"\s(\d+\.\d+(\.\d+)?)\s", driver)
+    loaded = version[1] if version else "not loaded"
     return (
-        f"there is an NVIDIA GPU that torch can't use: its driver is {version[1] if version else 'not loaded'}, "
-        f"{build} is built for CUDA {torch.version.cuda}; update the driver, or install a build for an older "
-        "CUDA, see TORCH_SPEC in docs/reference.md"
+        f"there is an NVIDIA GPU that torch can't use: its driver is {loaded}, {build} is built "
+        f"for CUDA {torch.version.cuda}; update the driver, or install a build for an older CUDA, see "
+        "TORCH_SPEC in docs/reference.md"
     )
 
 
 def prepare_torch(params: TrainParams) -> torch.device:
     """Set what would otherwise make two runs on one machine differ, and choose the device."""
-    torch.set_num_threads(params.num_threads)
     torch.set_flush_denormal(True)  # numbers below 1e-38 take a CPU a hundred times as long
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; equal sums each time
-    device = pick_device()
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # Otherwise every torch.empty is filled with NaN, by a kernel of its own.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        products = "ieee" if params.precision == "fp32" else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = products
-        torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+    device = _prepare(params.num_threads, "ieee" if params.precision == "fp32" else "tf32")
+    # Otherwise every torch.empty is filled with NaN, by a kernel of its own.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if distributed.rank() == 0:
         if reason := unused_gpu():
             logging.warning("warning: %s", reason)
@@ -81,6 +74,11 @@ def prepare_scoring(num_threads: int) -> torch.device:
     num_threads: of the CPU, where what one makes is to be equal on every machine. Raises DeviceError as
     `pick_device`.
     """
+    return _prepare(num_threads, "ieee")
+
+
+def _prepare(num_threads: int, products: Literal["ieee", "tf32"]) -> torch.device:
+    """Choose the device; make a GPU's sums equal each time, and its products as precise as asked."""
     torch.set_num_threads(num_threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; equal sums each time
     device = pick_device()
@@ -88,7 +86,6 @@ def prepare_scoring(num_threads: int) -> torch.device:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-        # TF32 keeps 10 bits of a product's factors; on Ampere and later, cuDNN takes it unless told not to.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.fp32_precision = products
+        torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
     return device
