@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from threading import Event, Semaphore, Thread, current_thread
 
 import torch
 from torch import Tensor
@@ -44,7 +44,8 @@ def prefetch(batches: Iterator[Tensor], device: torch.device) -> Iterator[Tensor
     finally:
         closed.set()
         free.release()
-        thread.join()
+        if thread is not current_thread():  # which may happen to collect this
+            thread.join()
 
 
 def _work(
