@@ -208,8 +208,8 @@ Profile = Literal["paper", "tuned", "seed", "claim"]
 
 
 # fp32: products of full float32. tf32: on a GPU, products of float32 rounded to 10 bits of mantissa, summed
-# in float32; on a CPU the same as fp32. bf16: networks in bfloat16 by autocast; the critic's penalty in
-# float32, with products in tf32 on a GPU.
+# in float32; on a CPU the same as fp32. bf16: networks in bfloat16 by autocast; the critic's penalty too on a
+# CPU, and on a GPU in float32 with products in tf32.
 Precision = Literal["fp32", "tf32", "bf16"]
 
 

@@ -147,11 +147,11 @@ MUTANTS = [
         PENALTIES,
     ),
     Mutant(
-        "the penalty computed in bfloat16 under mixed precision",
+        "the penalised gradient left in bfloat16 under mixed precision",
         "",
         "gan/objectives/penalties.py",
-        "torch.autocast(points.device.type, enabled=False)",
-        "torch.autocast(points.device.type, dtype=torch.bfloat16)",
+        "return gradients.float()",
+        "return gradients.bfloat16()",
         PENALTIES,
     ),
     Mutant(

@@ -32,7 +32,7 @@ from gan.networks.products import multiply
 TILE = 4
 BEFORE = 1  # places that a kernel reaches before its output, at every size and stride of KERNELS
 POINTS = (0, 1, -1, 2, -2)  # and infinity; small integers lose least
-NARROWEST = (64, 128)  # channels on one side and on the other
+NARROWEST = 128  # channels on either side: the maps' cost is shared by all channels of the other side
 KERNELS = {(3, 1), (5, 2)}  # and strides that gain; 4x4 by 2 has too little to save
 LARGEST = 32  # side of the outputs: beyond it the maps cost more than the products save
 FEWEST = 512  # output positions in a batch: with fewer, transforming the kernel costs more than it saves
@@ -76,7 +76,6 @@ class WideConvTranspose2d(nn.ConvTranspose2d):
 def _is_faster(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, height: int, width: int) -> bool:
     """Tell whether tiles were measured to be faster for this layer. Sides are those of its smaller maps."""
     kernel, stride = layer.kernel_size[0], layer.stride[0]
-    narrow, wide = sorted((layer.in_channels, layer.out_channels))
     return (
         maps.is_cpu
         and maps.dtype in (torch.float32, torch.float64)
@@ -88,8 +87,7 @@ def _is_faster(layer: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor, height: int,
         and layer.dilation == (1, 1)
         and layer.groups == 1
         and layer.padding_mode == "zeros"
-        and narrow >= NARROWEST[0]
-        and wide >= NARROWEST[1]
+        and min(layer.in_channels, layer.out_channels) >= NARROWEST
         and max(height, width) <= LARGEST
         and len(maps) * height * width >= FEWEST
     )
