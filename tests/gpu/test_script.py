@@ -258,7 +258,9 @@ def test_a_predicted_factor_is_of_contenders_that_are_measured():
     assert [step["case"] for step in predicted["steps"]] == [case.name for case in ON_GPU.profiled]
 
 
-@pytest.mark.parametrize("case", {*ON_GPU.rate_cases, *ON_GPU.profiled}, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", dict.fromkeys([*ON_GPU.rate_cases, *ON_GPU.profiled]), ids=lambda case: case.name
+)
 def test_every_case_of_a_gpu_has_a_recipe_that_makes_its_images(case):
     with torch.device("meta"):
         method = method_of(case)

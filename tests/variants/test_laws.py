@@ -196,7 +196,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(method):
             found, wanted = (getattr(state.gan, name).state_dict() for state in (resumed, straight))
             assert_close(found, wanted, rtol=0, atol=0)
         assert_close(resumed.averaged.state_dict(), straight.averaged.state_dict(), rtol=0, atol=0)
-        assert float(getattr(resumed.gan.objective, "k", 0)) == float(getattr(straight.gan.objective, "k", 0))
+        games = [state.gan.objective.state_dict() for state in (resumed, straight)]
+        assert repr(games[0]) == repr(games[1])  # as text, since what hasn't been measured is NaN
 
 
 def test_another_seed_gives_other_weights(method):
