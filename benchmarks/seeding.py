@@ -1,6 +1,5 @@
 """Measure what seeding torch for every draw costs: its CPU generator alone, or all of its generators."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -34,7 +33,4 @@ def measure_seeding(quick: bool) -> Iterator[Record]:
                 for name, loop in loops.items():
                     found = loop.ask(case=asdict(case), seconds=0.1 if quick else 1.0)
                     values[name].append(found["images"] / found["seconds"])
-            note = {name: f"{os.getloadavg()[0]:.1f} was the load average at the end" for name in values}
-            yield from records_of(
-                "seeding", f"{dataset} {case.name}", values, "images/s", next(iter(loops)), note
-            )
+            yield from records_of("seeding", f"{dataset} {case.name}", values, "images/s", next(iter(loops)))
