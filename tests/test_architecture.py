@@ -77,6 +77,7 @@ LIGHT = (
     "pipeline.claims.kinds",
     "pipeline.cli.data",
     "pipeline.cli.datasets",
+    "pipeline.cli.doctor",
     "pipeline.cli.import_",
     "pipeline.cli.models",
     "pipeline.cli.output",

@@ -12,7 +12,7 @@ import click
 
 from gan import __version__
 from gan.errors import ConfigError
-from pipeline.cli import data, models
+from pipeline.cli import data, doctor, models
 from pipeline.cli.output import print_json, print_rich, print_table
 from pipeline.drawing.numbers import count as count_of
 from pipeline.stage import (
@@ -233,5 +233,5 @@ def claims(name: str | None, budget: float | None, as_json: bool) -> None:
             click.echo(line)
 
 
-for command in (data.data, data.import_, models.models, models.sample, models.sync):
+for command in (data.data, data.import_, doctor.doctor, models.models, models.sample, models.sync):
     main.add_command(command)
