@@ -4,12 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gan.contract import ImageShape
 from gan.data.digits import read_digits
 from gan.data.store_writer import write_store
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture(scope="session")
