@@ -122,5 +122,6 @@ def test_tests_that_need_a_gpu_have_a_target_of_their_own(checkout, target, mark
     answer = subprocess.run(
         ["make", "--dry-run", target], cwd=checkout, capture_output=True, text=True, check=True
     )
-    marks = [words.split(" -m ")[-1].strip('"') for words in answer.stdout.splitlines() if "-m pytest" in words]
+    tests = [line for line in answer.stdout.splitlines() if " -m pytest" in line]
+    marks = [line.split(" -m ")[-1].strip('"') for line in tests]
     assert marks == [marked]
