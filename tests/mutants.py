@@ -32,11 +32,17 @@ TRAINING = ("tests/test_training.py",)
 OBJECTIVES = ("tests/objectives/test_games.py",)
 OPTIMIZERS = ("tests/test_optimizers.py",)
 LAYERS = ("tests/networks/test_layers.py",)
+SAMPLING = ("tests/test_sampling.py",)
 
 
 def of(kind: str) -> tuple[str, ...]:
     """Tests of one kind of variant."""
     return (f"tests/variants/test_{kind}.py",)
+
+
+def evaluation(*names: str) -> tuple[str, ...]:
+    """Some tests of the stages that score; the others need more files than are copied."""
+    return tuple(f"tests/pipeline/test_evaluate.py::test_{name}" for name in names)
 
 
 class Mutant(NamedTuple):
@@ -557,6 +563,96 @@ MUTANTS = [
         "nn.GroupNorm(1, channels)",
         "nn.GroupNorm(channels, channels)",
         LAYERS,
+    ),
+    # Batch statistics and the modes of the networks
+    Mutant(
+        "the averaged generator keeps stale batch statistics",
+        "",
+        "gan/training.py",
+        "    reestimate_batch_statistics(\n        state.averaged,",
+        "    reestimate_batch_statistics(\n        copy.deepcopy(state.averaged),",
+        TRAINING,
+    ),
+    Mutant(
+        "the raw generator's batch statistics re-estimated instead of the average's",
+        "",
+        "gan/training.py",
+        "    reestimate_batch_statistics(\n        state.averaged,",
+        "    reestimate_batch_statistics(\n        state.gan.generator,",
+        TRAINING,
+    ),
+    Mutant(
+        "the critic in evaluation mode in the generator's update",
+        "",
+        "gan/training.py",
+        "generator_loss(gan.critic, fake)",
+        "generator_loss(gan.critic.eval(), fake)\n    gan.critic.train()",
+        TRAINING,
+    ),
+    Mutant(
+        "the critic in evaluation mode in its own update",
+        "",
+        "gan/training.py",
+        "critic_loss(gan.critic, real, fake)",
+        "critic_loss(gan.critic.eval(), real, fake)\n    gan.critic.train()",
+        TRAINING,
+    ),
+    Mutant(
+        "the generator in evaluation mode when it draws fakes",
+        "",
+        "gan/training.py",
+        "fake: Tensor = self.gan.generator(noise).float()",
+        "fake: Tensor = self.gan.generator.eval()(noise).float()",
+        TRAINING,
+    ),
+    Mutant(
+        "the critic in evaluation mode on held-out images",
+        "",
+        "gan/training.py",
+        "held_out_scalars(critic, real.to(state.device), fake)",
+        "held_out_scalars(critic.eval(), real.to(state.device), fake)\n    critic.train()",
+        TRAINING,
+    ),
+    Mutant(
+        "batch statistics re-estimated by running momentum",
+        "",
+        "gan/sampling.py",
+        "norm.momentum = None  # a plain mean over all batches",
+        "norm.momentum = 0.1",
+        SAMPLING,
+    ),
+    Mutant(
+        "batch statistics re-estimated on top of those of training",
+        "",
+        "gan/sampling.py",
+        "        norm.reset_running_stats()\n",
+        "",
+        SAMPLING,
+    ),
+    Mutant(
+        "batch statistics re-estimated from other noise than the model's",
+        "",
+        "gan/sampling.py",
+        "generator(draw_noise(BATCH, z_dim, law, stream).to(device))",
+        'generator(draw_noise(BATCH, z_dim, "uniform", stream).to(device))',
+        SAMPLING,
+    ),
+    # Scores
+    Mutant(
+        "the portions of an extrapolated distance taken in the samples' own order",
+        "",
+        "gan/metrics/distances.py",
+        "np.random.default_rng(seed).permutation(len(rows))",
+        "np.arange(len(rows))",
+        ("tests/metrics/test_distances.py",),
+    ),
+    Mutant(
+        "the digits of a stack named in reverse",
+        "",
+        "pipeline/evaluator.py",
+        "np.array([100, 10, 1])",
+        "np.array([1, 10, 100])",
+        evaluation("a_stack_of_digits_is_three_that_are_named_alone_and_trained_on_once"),
     ),
 ]
 

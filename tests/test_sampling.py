@@ -6,7 +6,14 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from gan.sampling import draw_noise, generate_images, image_grid, reestimate_batch_statistics, to_uint8
+from gan.sampling import (
+    BATCH,
+    draw_noise,
+    generate_images,
+    image_grid,
+    reestimate_batch_statistics,
+    to_uint8,
+)
 
 
 @pytest.mark.parametrize("law", ["normal", "uniform"])
@@ -61,3 +68,18 @@ def test_batch_statistics_become_the_mean_over_fresh_noise_and_leave_no_trace_el
     assert_close(generator[1].running_var, torch.tensor([4.0, 9.0]), rtol=0.05, atol=0)
     assert generator[1].momentum == 0.1 and generator.training
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_batch_statistics_are_the_plain_mean_over_the_batches_whatever_was_there_before():
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    for _ in range(5):  # training leaves statistics, and a count of batches
+        generator(torch.randn(20, 3) + 4)
+    reestimate_batch_statistics(generator, 3, "normal", seed=6, batches=3)
+    stream = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        batches = [generator[0](draw_noise(BATCH, 3, "normal", stream)) for _ in range(3)]
+    means = torch.stack([batch.mean(0) for batch in batches]).mean(0)
+    variances = torch.stack([batch.var(0) for batch in batches]).mean(0)
+    assert_close(generator[1].running_mean, means)
+    assert_close(generator[1].running_var, variances)

@@ -16,6 +16,7 @@ from gan.objectives.games import NonSaturating
 from gan.randomness import derive_seed
 from gan.training import (
     evenly_spaced_steps,
+    finish_average,
     held_out_scalars,
     new_train_state,
     preview,
@@ -380,6 +381,31 @@ def test_held_out_scalars_change_nothing_of_the_run():
     assert_close(looked.state_dict(), left.state_dict(), rtol=0, atol=0)
     assert looked.gan.critic[0].running_mean.item() != 0  # training does move the statistics
     assert looked.gan.generator[1].running_mean.item() != 0
+
+
+def test_the_average_gets_the_batch_statistics_of_its_own_weights_and_the_raw_generator_keeps_its_own():
+    state = toy_state(kind_of=Normalised, batch_size=8)
+    for _ in training_steps(state, noise_batches(8)):
+        pass
+    raw = copy.deepcopy(state.gan.generator.state_dict())
+    finish_average(state)
+    linear, norm = state.averaged[0], state.averaged[1]
+    # w z + b with z from N(0, 1), over 2,000 draws
+    assert_close(norm.running_mean, linear.bias, rtol=0, atol=0.1 * linear.weight.abs().item())
+    assert_close(norm.running_var, linear.weight[0] ** 2, rtol=0.15, atol=0)
+    assert_close(state.gan.generator.state_dict(), raw, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("law", ["fresh", "reuse", "joint"])
+def test_both_networks_are_in_training_mode_whenever_they_run(law):
+    state, modes = toy_state(kind_of=Normalised, batch_size=8, generator_noise=law), []
+    for network in (state.gan.generator, state.gan.critic):
+        for module in network.modules():
+            module.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    for _ in training_steps(state, noise_batches(8)):
+        held_out_scalars(state, torch.ones(8, 1, 1, 1))
+        preview(state)  # of the average, which is a network of its own
+    assert modes and all(modes)
 
 
 class Derived(nn.Linear):

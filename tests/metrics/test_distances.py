@@ -156,3 +156,10 @@ def test_an_extrapolated_distance_keeps_a_real_shift_and_needs_24_samples():
     assert extrapolated_distance(draw(2000) + 1, exact) == pytest.approx(4, rel=0.1)  # |(1, 1, 1, 1)|^2
     with pytest.raises(ValueError, match="23 samples are too few"):
         extrapolated_distance(draw(23), exact)
+
+
+def test_an_extrapolated_distance_does_not_depend_on_the_order_of_the_samples():
+    # Real images come sorted by class: unshuffled, the first quarter would hold a few classes only.
+    exact, rows = FeatureStats(2000, np.zeros(4), np.eye(4) * 1999), draw(2000)
+    in_order = rows[rows[:, 0].argsort()]
+    assert abs(extrapolated_distance(in_order, exact)) < 0.05

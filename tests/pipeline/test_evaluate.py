@@ -365,18 +365,18 @@ def test_real_stacked_digits_have_every_mode_and_the_divergence_of_their_classes
 
 def test_a_stack_of_digits_is_three_that_are_named_alone_and_trained_on_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    one, two = digits(2, seed=0)[0]
-    stacks = np.stack([np.concatenate([one, two, two]), np.concatenate([two, one, two])])
+    zero, one, two = digits(3, seed=0)[0]
+    stacks = np.stack([np.concatenate([zero, one, one]), np.concatenate([one, zero, two])])
     write_store(
         Path("stacks.lmdb"),
-        zip(stacks, [11, 101], strict=True),
+        zip(stacks, [11, 102], strict=True),  # the first channel's digit is the hundreds
         image=ImageShape(3, 28, 28),
         splits={"train": (0, 2)},
         recipe={},
     )
     images, labels = pipeline.evaluator._digits(ImageStore(Path("stacks.lmdb"), "train"))
-    np.testing.assert_array_equal(images, np.stack([one, two]))
-    np.testing.assert_array_equal(labels, [0, 1])
+    np.testing.assert_array_equal(images, np.stack([zero, one, two]))
+    np.testing.assert_array_equal(labels, [0, 1, 2])
 
 
 def test_inceptions_weights_come_from_a_mirror_and_no_others_are_taken(tmp_path, monkeypatch):
