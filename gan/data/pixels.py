@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from gan.contract import ImageShape
 from gan.errors import ConfigError
@@ -22,6 +22,15 @@ MAX_PIXELS = 16_000_000
 TO_RGB = 3  # torchvision.io.ImageReadMode.RGB
 FORMATS = ("JPEG", "PNG", "WEBP")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
+TURNS = {  # by EXIF's orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 Pixels = NDArray[np.uint8]
 CropName = Literal[
     "exact",
@@ -146,7 +155,8 @@ def _decode_common_jpeg(value: bytes) -> Pixels:
 def _decode_with_pillow(value: bytes, channels: int) -> Pixels:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            # Pillow warns about metadata only; faults of the pixels raise.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(value), formats=FORMATS) as image:
                 _check_kind(image)
                 image.load()
@@ -168,11 +178,23 @@ def _check_kind(image: Image.Image) -> None:
 
 
 def _make_upright_and_opaque(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
+    turn = _find_turn(image)
+    upright = image if turn is None else image.transpose(turn)
     if not upright.has_transparency_data:
         return upright
     layer = upright.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+
+
+def _find_turn(image: Image.Image) -> Image.Transpose | None:
+    """Read the turn that makes a picture upright; None if its EXIF names none or can't be read.
+
+    Pillow's exif_transpose also writes the EXIF anew, which fails for pictures whose pixels are sound.
+    """
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow raises nearly anything on broken EXIF
+        return None
 
 
 def fit(picture: Pixels, crop: CropName, image: ImageShape) -> Pixels:

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gan.data import pixels as pixels_module
 from gan.data.pixels import BadImage, decode
@@ -32,6 +32,31 @@ def turned():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     return saved(picture(), "JPEG", exif=exif)
+
+
+def with_exif(entries, *, order=b"MM"):
+    """A JPEG whose EXIF has these (tag, type, count, value or offset), written by hand."""
+    sign = ">" if order == b"MM" else "<"
+    rows = b"".join(struct.pack(f"{sign}HHL4s", *entry) for entry in entries)
+    table = struct.pack(f"{sign}H", len(entries)) + rows
+    head = order + struct.pack(f"{sign}HL", 42, 8)
+    return saved(picture(), "JPEG", quality=95, exif=b"Exif\0\0" + head + table + bytes(4))
+
+
+ORIENTATION = 0x0112
+ODD_EXIF = {
+    "only a header": lambda: saved(picture(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08"),
+    "not TIFF": lambda: saved(picture(), "JPEG", exif=b"Exif\0\0nothing of the kind"),
+    "cut off": lambda: saved(picture(), "JPEG", exif=b"Exif\0\0MM\0*\0\0"),
+    "offset past the end": lambda: with_exif([(0x010F, 2, 40, b"\0\1\0\0")]),
+    "table past the end": lambda: saved(picture(), "JPEG", exif=b"Exif\0\0MM\0*\0\1\0\0"),
+    "orientation of nothing": lambda: with_exif([(ORIENTATION, 3, 0, bytes(4))]),
+    "orientation of text": lambda: with_exif([(ORIENTATION, 2, 2, b"6\0\0\0")]),
+    "orientation 9": lambda: with_exif([(ORIENTATION, 3, 1, b"\0\x09\0\0")]),
+    "EXIF tables that are numbers": lambda: with_exif([(0x8769, 2, 4, b"abcd")]),
+    "broken EXIF in a PNG": lambda: saved(picture(), "PNG", exif=b"MM\0*\0\0\0\x08"),
+    "broken EXIF in a WebP": lambda: saved(picture(), "WEBP", lossless=True, exif=b"Exif\0\0MM\0*\0\0"),
+}
 
 
 def huge_png():
@@ -110,6 +135,32 @@ def test_what_is_no_ordinary_picture_is_refused_with_a_reason(kind):
 
 def test_a_picture_is_turned_as_its_exif_says():
     assert decode(turned(), 3).shape == (3, 30, 20)
+
+
+@pytest.mark.parametrize("kind", ODD_EXIF)
+def test_a_sound_picture_with_odd_exif_is_read_as_it_lies(kind):
+    pixels = decode(ODD_EXIF[kind](), 3)
+
+    assert pixels.shape == (3, 20, 30)
+    assert np.abs(pixels[:, 10, 15].astype(int) - (200, 30, 60)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[(ORIENTATION, 3, 2, b"\0\6\0\6")], [(0x010F, 2, 40, b"\0\1\0\0"), (ORIENTATION, 3, 1, b"\0\6\0\0")]],
+)
+def test_an_orientation_counts_beside_faults_of_the_exif(others):
+    assert decode(with_exif(others), 3).shape == (3, 30, 20)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(make_photograph, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    value = saved(make_photograph(0, 30, 20), "PNG", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(value)))).transpose(2, 0, 1)
+
+    np.testing.assert_array_equal(decode(value, 3), expected)
 
 
 def test_one_channel_is_pillows_luminance():
