@@ -14,13 +14,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from gan.contract import ImageShape
 from gan.errors import ConfigError
 
 MAX_PIXELS = 16_000_000
 TO_RGB = 3  # torchvision.io.ImageReadMode.RGB
-FORMATS = ("JPEG", "PNG", "WEBP")
+JPEG = b"\xff\xd8\xff"
+FORMATS = ("PNG", "WEBP")  # beside JPEG
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
 TURNS = {  # by EXIF's orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,12 +89,13 @@ def decode(value: bytes, channels: int) -> Pixels:
     """Decode a whole JPEG, PNG or WebP to uint8 (channels, H, W), turned upright as its EXIF says.
 
     Palettes and grey become RGB, transparency becomes white, CMYK is converted as Pillow does.
+    Of a camera's several pictures in one JPEG (MPO) the first counts.
     Raises BadImage for other formats, damage, more than 8 bits a channel, animations, and more than
     16 megapixels.
     """
     if not value:
         raise BadImage("is empty")
-    is_jpeg = value[:3] == b"\xff\xd8\xff"
+    is_jpeg = value[:3] == JPEG
     if not (is_jpeg or value[:8] == b"\x89PNG\r\n\x1a\n" or (value[:4] + value[8:12]) == b"RIFFWEBP"):
         start = value[:256].lstrip().lower()
         what = "a web page" if start.startswith((b"<!doctype", b"<html", b"<?xml")) else "none of these"
@@ -157,7 +160,7 @@ def _decode_with_pillow(value: bytes, channels: int) -> Pixels:
         with warnings.catch_warnings():
             # Pillow warns about metadata only; faults of the pixels raise.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(value), formats=FORMATS) as image:
+            with _open(value) as image:
                 _check_kind(image)
                 image.load()
                 pixels = np.asarray(_make_upright_and_opaque(image).convert("L" if channels == 1 else "RGB"))
@@ -166,6 +169,17 @@ def _decode_with_pillow(value: bytes, channels: int) -> Pixels:
     except Exception as error:  # decoders raise nearly anything on broken bytes
         raise BadImage(f"can't be decoded ({' '.join(str(error).split())})") from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _open(value: bytes) -> Image.Image:
+    """Open a picture without decoding it.
+
+    A JPEG is never opened as MPO, the JPEG of many cameras: its first picture is the photograph, the
+    further ones are previews or another eye's view.
+    """
+    if value[:3] == JPEG:
+        return JpegImageFile(io.BytesIO(value))
+    return Image.open(io.BytesIO(value), formats=FORMATS)
 
 
 def _check_kind(image: Image.Image) -> None:

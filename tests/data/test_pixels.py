@@ -59,6 +59,16 @@ ODD_EXIF = {
 }
 
 
+def mpo(*, turned=False, index=None):
+    """A photograph and, in the same file, another one, as many cameras write them."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6 if turned else 1
+    further = Image.new("RGB", (30, 20), "blue")
+    value = saved(picture(), "MPO", quality=95, save_all=True, append_images=[further, further], exif=exif)
+    at = value.index(b"MPF\0") + 12
+    return value if index is None else value[:at] + index + value[at + len(index) :]
+
+
 def huge_png():
     """A PNG that announces 30,000 x 30,000 pixels and holds few."""
 
@@ -84,6 +94,8 @@ GOOD = {
     "progressive jpeg": (lambda: saved(picture(), "JPEG", quality=95, progressive=True), (200, 30, 60)),
     "grey jpeg": (lambda: saved(picture("L"), "JPEG", quality=95), (84, 84, 84)),
     "cmyk jpeg": (lambda: saved(picture("CMYK"), "JPEG", quality=95), (200, 30, 60)),
+    "mpo": (mpo, (200, 30, 60)),
+    "mpo of a broken index": (lambda: mpo(index=b"\xff" * 30), (200, 30, 60)),
     "png": (lambda: saved(picture(), "PNG"), (200, 30, 60)),
     "grey png": (lambda: saved(picture("L"), "PNG"), (84, 84, 84)),
     "palette png": (lambda: saved(picture("P"), "PNG"), (204, 51, 51)),
@@ -110,6 +122,7 @@ BAD = {
         "is an animation",
     ),
     "huge png": (huge_png, "has 30000x30000 pixels|decompression bomb"),
+    "truncated mpo": (lambda: mpo()[:700], "can't be decoded"),
     "huge jpeg": (huge_jpeg, "has 30000x30000 pixels|decompression bomb"),
     "jpeg of nothing": (lambda: b"\xff\xd8\xff\xd9", "can't be decoded"),
     "png of nothing": (lambda: b"\x89PNG\r\n\x1a\n", "can't be decoded"),
@@ -135,6 +148,7 @@ def test_what_is_no_ordinary_picture_is_refused_with_a_reason(kind):
 
 def test_a_picture_is_turned_as_its_exif_says():
     assert decode(turned(), 3).shape == (3, 30, 20)
+    assert decode(mpo(turned=True), 3).shape == (3, 30, 20)
 
 
 @pytest.mark.parametrize("kind", ODD_EXIF)
