@@ -23,7 +23,8 @@ MAX_PIXELS = 16_000_000
 TO_RGB = 3  # torchvision.io.ImageReadMode.RGB
 JPEG = b"\xff\xd8\xff"
 FORMATS = ("PNG", "WEBP")  # beside JPEG
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_DEPTH = 24  # offset of the bits a channel, in IHDR, which is always the first chunk
 TURNS = {  # by EXIF's orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,7 +97,7 @@ def decode(value: bytes, channels: int) -> Pixels:
     if not value:
         raise BadImage("is empty")
     is_jpeg = value[:3] == JPEG
-    if not (is_jpeg or value[:8] == b"\x89PNG\r\n\x1a\n" or (value[:4] + value[8:12]) == b"RIFFWEBP"):
+    if not (is_jpeg or value[:8] == PNG or (value[:4] + value[8:12]) == b"RIFFWEBP"):
         start = value[:256].lstrip().lower()
         what = "a web page" if start.startswith((b"<!doctype", b"<html", b"<?xml")) else "none of these"
         raise BadImage(f"is no JPEG, PNG or WebP but {what} (it begins with {value[:8].hex()})")
@@ -162,6 +163,7 @@ def _decode_with_pillow(value: bytes, channels: int) -> Pixels:
             warnings.simplefilter("ignore")
             with _open(value) as image:
                 _check_kind(image)
+                _check_depth(value)
                 image.load()
                 pixels = np.asarray(_make_upright_and_opaque(image).convert("L" if channels == 1 else "RGB"))
     except BadImage:
@@ -187,8 +189,12 @@ def _check_kind(image: Image.Image) -> None:
         raise BadImage(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
     if getattr(image, "n_frames", 1) > 1:
         raise BadImage("is an animation")
-    if image.mode in DEEP_MODES:
-        raise BadImage(f"has more than 8 bits a channel (mode {image.mode})")
+
+
+def _check_depth(value: bytes) -> None:
+    """Refuse a PNG of 16 bits, which Pillow cuts to 8 without a word. JPEG and WebP have no more than 8."""
+    if value[:8] == PNG and value[PNG_DEPTH] > 8:
+        raise BadImage(f"has {value[PNG_DEPTH]} bits a channel, more than 8")
 
 
 def _make_upright_and_opaque(image: Image.Image) -> Image.Image:

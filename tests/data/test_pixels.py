@@ -69,17 +69,27 @@ def mpo(*, turned=False, index=None):
     return value if index is None else value[:at] + index + value[at + len(index) :]
 
 
-def huge_png():
-    """A PNG that announces 30,000 x 30,000 pixels and holds few."""
+def black_png(width, height, depth, colour, size):
+    """A PNG written by hand, with `size` bytes of black."""
 
     def chunk(kind, content):
         return (
             struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
         )
 
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    data = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(bytes(size)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+def deep_png(colour, channels):
+    """A whole PNG of 16 bits a channel."""
+    return black_png(30, 20, 16, colour, 20 * (1 + 30 * channels * 2))
+
+
+def huge_png():
+    """A PNG that announces 30,000 x 30,000 pixels and holds few."""
+    return black_png(30_000, 30_000, 8, 2, 1000)
 
 
 def huge_jpeg():
@@ -112,7 +122,11 @@ BAD = {
     "gif": (lambda: saved(picture(), "GIF"), "no JPEG, PNG or WebP"),
     "bmp": (lambda: saved(picture(), "BMP"), "no JPEG, PNG or WebP"),
     "tiff": (lambda: saved(picture(), "TIFF"), "no JPEG, PNG or WebP"),
-    "16 bits": (lambda: saved(Image.fromarray(np.zeros((20, 30), np.uint16)), "PNG"), "more than 8 bits"),
+    "16 bits": (lambda: saved(Image.fromarray(np.zeros((20, 30), np.uint16)), "PNG"), "has 16 bits"),
+    "16 bits of grey": (lambda: deep_png(0, 1), "has 16 bits a channel"),
+    "16 bits of colour": (lambda: deep_png(2, 3), "has 16 bits a channel"),
+    "16 bits of grey and alpha": (lambda: deep_png(4, 2), "has 16 bits a channel"),
+    "16 bits of colour and alpha": (lambda: deep_png(6, 4), "has 16 bits a channel"),
     "animated webp": (
         lambda: saved(picture(), "WEBP", save_all=True, append_images=[Image.new("RGB", (30, 20))]),
         "is an animation",
