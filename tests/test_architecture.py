@@ -59,6 +59,7 @@ LIGHT = (
     "gan.data.archive",
     "gan.data.convert",
     "gan.data.digits",
+    "gan.data.image_folders",
     "gan.data.image_store",
     "gan.data.lmdb_pages",
     "gan.data.manifest",

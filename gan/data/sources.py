@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.archive import CHUNK, Limits, ZipMembers, open_zip, tar_members
+from gan.data.image_folders import SUFFIXES, TENTH, arrange
 from gan.data.image_store import NO_LABEL
 from gan.data.lmdb_pages import LmdbPages, Window
 from gan.data.store_manifest import SPLITS
@@ -31,15 +32,6 @@ CIFAR_LIMITS = Limits(entries=100, member=2**26, total=2**28)
 CIFAR_RECORD = 1 + 3 * 32 * 32
 CIFAR_FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 CELEBA_SPLITS = {"0": "train", "1": "validation", "2": "test"}
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-FOLDERS = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
-TENTH = 10
 
 
 class Picture(NamedTuple):
@@ -232,42 +224,21 @@ def read_cifar10(folder: Path, _: ExitStack) -> Source:
 
 
 def read_images(folder: Path, stack: ExitStack) -> Source:
-    """Read `images.zip`, whose folders are classes.
-
-    Top folders train, validation (val, valid) and test are splits; without them every tenth picture of
-    the sorted names is test.
-    """
+    """Read `images.zip`, whose folders are splits and classes."""
     members = stack.enter_context(open_zip(folder / "images.zip", IMPORT_LIMITS))
     names = [name for name in members.names if name.lower().endswith(SUFFIXES)]
     if not names:
         raise DataError(f"{members.path}: no file in it ends with {', '.join(SUFFIXES)}")
-    tops = {name.partition("/")[0] for name in names}
-    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
-    if "train" in tops and tops <= set(FOLDERS):
-        classes = _classes([name.partition("/")[2] for name in names])
-        for name in names:
-            splits[FOLDERS[name.partition("/")[0]]].append(name)
-        label_of = {name: classes.get(name.partition("/")[2].rpartition("/")[0], NO_LABEL) for name in names}
-    else:
-        classes = _classes(names)
-        for number, name in enumerate(names):
-            splits["test" if number % TENTH == TENTH - 1 else "train"].append(name)
-        label_of = {name: classes.get(name.rpartition("/")[0], NO_LABEL) for name in names}
+    splits, labels, classes = arrange(names, members.path)
 
     def pictures() -> Iterator[Picture]:
         for of_split in splits.values():
             for name in of_split:
-                yield Picture(name, members.read(name), label_of[name])
+                yield Picture(name, members.read(name), labels[name])
 
     counts = {split: len(of_split) for split, of_split in splits.items() if of_split}
     digest = _digest(f"{name} {members.crc(name):08x}" for name in names)
-    return Source(counts, pictures(), [], {"names and CRCs": digest, "classes": list(classes)})
-
-
-def _classes(names: list[str]) -> dict[str, int]:
-    """Number the folders that pictures are in; a single folder isn't a class."""
-    folders = sorted({name.rpartition("/")[0] for name in names})
-    return {folder: number for number, folder in enumerate(folders)} if len(folders) > 1 else {}
+    return Source(counts, pictures(), [], {"names and CRCs": digest, "classes": classes})
 
 
 def read_array(folder: Path, _: ExitStack) -> Source:

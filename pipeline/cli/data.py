@@ -8,6 +8,7 @@ from gan.files import write_bytes
 from pipeline.cli.output import print_json, print_rich
 from pipeline.stage import MANIFEST, PARAMS, read_params
 
+SHOWN = 5  # classes that an import names
 FORCE = click.option("--force", is_flag=True, help="Overwrite what is there.")
 SPLIT = click.option("--split", default="train", show_default=True, help="train, validation or test.")
 
@@ -85,12 +86,12 @@ def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, lice
 
     PATH is a folder or a zip of JPEG, PNG or WebP files, an LMDB folder or zip as LSUN's, an
     images-idx3 file beside its labels, or an npy of uint8. Sub-folders are classes; top folders named
-    train, validation and test are splits, else every tenth picture is test. The pictures are brought to
-    data/own/NAME, and NAME into data/manifest.yaml and params.yaml.
+    train, validation and test (or training, val, valid, testing) are splits, else every tenth picture is
+    test. The pictures are brought to data/own/NAME, and NAME into data/manifest.yaml and params.yaml.
     """
     from pipeline.cli.import_ import import_data, parse_crop
 
-    plan = import_data(
+    imported = import_data(
         name,
         path,
         manifest=MANIFEST,
@@ -100,7 +101,10 @@ def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, lice
         crop=parse_crop(crop),
         licence=licence,
     )
-    click.echo(
-        f"{name}: {'x'.join(map(str, plan.image))} images by crop {plan.crop}; "
-        f"put {name} into select.datasets of params.yaml and run 'make repro'"
-    )
+    plan, counts, classes = imported
+    splits = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    click.echo(f"{name}: {'x'.join(map(str, plan.image))} images by crop {plan.crop}; {splits}")
+    if classes:
+        shown = ", ".join(folder or "." for folder in classes[:SHOWN])
+        click.echo(f"{len(classes):,} classes: {shown}{', ...' if len(classes) > SHOWN else ''}")
+    click.echo(f"put {name} into select.datasets of params.yaml and run 'make repro'")

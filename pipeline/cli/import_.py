@@ -23,10 +23,11 @@ from gan.contract import ImageShape
 from gan.data.archive import open_zip
 from gan.data.convert import CHUNK, Plan, Splits, convert
 from gan.data.digits import IMAGES_MAGIC, read_idx
+from gan.data.image_folders import SUFFIXES
 from gan.data.image_store import Record
 from gan.data.manifest import read_manifest
 from gan.data.pixels import CropName
-from gan.data.sources import IMPORT_LIMITS, SUFFIXES, Layout
+from gan.data.sources import IMPORT_LIMITS, Layout
 from gan.errors import ConfigError, DataError
 from gan.faults import parse_mapping, read_text
 from gan.files import sha256_of, write_bytes
@@ -34,6 +35,14 @@ from pipeline.stage import OWN
 from pipeline.study.params_file import append_line
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # zip's first date, given to every member so that bytes are equal
+
+
+class Imported(NamedTuple):
+    """What became of the pictures."""
+
+    plan: Plan
+    counts: dict[str, int]  # by split
+    classes: list[str]
 
 
 class Brought(NamedTuple):
@@ -53,7 +62,7 @@ def import_data(
     grey: bool = False,
     crop: CropName = "short_side",
     licence: str = "not stated",
-) -> Plan:
+) -> Imported:
     """Make a data set `name` from pictures at `source`. If a step fails, nothing is left behind.
 
     source: a folder or zip of images, a folder or zip with LSUN's data.mdb, an IDX file of images
@@ -73,15 +82,16 @@ def import_data(
         recipes = find_recipes(params, plan.image)
         with convert(folder, plan) as found:  # the first pictures show early faults
             _check_first(found.records)
-            count = max(end for _, end in found.splits.values())
+            counts = {split: end - begin for split, (begin, end) in found.splits.items()}
+            classes = found.recipe.get("source", {}).get("classes", [])
             samples = _samples(found.splits)
         text = params.read_text(encoding="utf-8")
         text = append_line(text, "datasets", _dataset_line(name, plan))
         text = append_line(text, "samples", f"  {name}: {samples}")
         text = append_line(text, "recipes", f"  {name}: [{', '.join(recipes)}]")
-        entry = _entry(name, folder, count, licence, source)
+        entry = _entry(name, folder, sum(counts.values()), licence, source)
         _write_checked(params, text, manifest, entry)
-    return plan
+    return Imported(plan, counts, classes)
 
 
 @contextmanager

@@ -268,6 +268,15 @@ def test_pictures_of_a_folder_are_resized_with_their_folders_as_classes(project,
     assert np.abs(store.read([0])[0, 0].astype(int) - expected).max() <= 1
 
 
+def test_an_import_prints_how_many_pictures_each_split_has_and_the_classes(project, tmp_path):
+    digit_pictures(tmp_path / "mine/Training", 30)
+    digit_pictures(tmp_path / "mine/Testing", 20)
+    lines = gantry("import", "own", tmp_path / "mine", "--grey", "--size", 28).stdout.splitlines()
+
+    assert lines[:2] == ["own: 1x28x28 images by crop short_side; 30 train, 20 test", "2 classes: a, b"]
+    assert lines[-1].startswith("put own into select.datasets")
+
+
 def snapshot(project):
     return {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
@@ -291,6 +300,7 @@ def snapshot(project):
             "has 34x30 pixels, the store's are",
         ),
         (["own", "mine", "--grey", "--crop", "middle"], 78, "no crop 'middle'; there are exact, short_side"),
+        (["own", "split", "--grey", "--size", "28"], 65, "1 pictures that are in none, such as preview.png"),
         (["own", "broken.npy"], 65, "can't be read as an array"),
         (["own", "broken"], 65, "can't be decoded"),
     ],
@@ -304,6 +314,9 @@ def test_an_import_that_fails_leaves_everything_as_it_was(
     (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY nothing")
     digit_pictures(tmp_path / "broken", 3)
     (tmp_path / "broken/a/bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    digit_pictures(tmp_path / "split/train", 4)
+    digit_pictures(tmp_path / "split/test", 4)
+    shutil.copy(tmp_path / "mine/a/000.png", tmp_path / "split/preview.png")
     before = snapshot(project)
     name, source, *options = arguments
     if source == "broken":
