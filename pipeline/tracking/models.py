@@ -5,9 +5,11 @@ Reading takes the weights and the card only: code that lies in a registry is nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +55,10 @@ def list_versions(client: MlflowClient, name: str) -> list[Version]:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         return []
-    found = client.search_model_versions(f"name = '{name}'")
+    # A filter can't hold a quote, and people may have given one to a model of their own.
+    wanted = None if "'" in name else f"name = '{name}'"
+    pages = _pages(partial(client.search_model_versions, wanted))
+    found = [version for version in pages if version.name == name]
     ours = (str(version.version) for version in found if "weights_sha256" in version.tags)
     newest = max(ours, key=int, default="")
     versions = [_describe(version, aliases | {LATEST: newest}) for version in found]
@@ -62,9 +67,12 @@ def list_versions(client: MlflowClient, name: str) -> list[Version]:
 
 def find_model(client: MlflowClient, name: str, reference: str) -> Version:
     """Look up a version by number, alias or `latest`. Raises ConfigError saying what there is instead."""
-    for version in list_versions(client, name):
-        if reference in (str(version.version), *version.aliases):
-            return version
+    versions = list_versions(client, name)
+    # Numbers come first, since an alias may look like one.
+    found = [version for version in versions if reference == str(version.version)]
+    found += [version for version in versions if reference in version.aliases]
+    if found:
+        return found[0]
     raise ConfigError(f"no model {name}@{reference}; {_what_there_is(client)}")
 
 
@@ -147,7 +155,7 @@ def _describe(found: Any, aliases: Mapping[str, str]) -> Version:
 
 
 def _metrics_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """Scores among a version's tags, without those that somebody overwrote with text.
+    """Scores among a version's tags, without those that somebody overwrote with text or with NaN.
 
     People set tags too, such as `is_approved`.
     """
@@ -157,7 +165,7 @@ def _metrics_of(tags: Mapping[str, str]) -> dict[str, float]:
         if parsed and parsed.metric in BY_NAME and not parsed.suffix:
             with suppress(ValueError):
                 metrics[name] = float(text)
-    return metrics
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _pages(search: Any) -> Iterator[Any]:

@@ -404,6 +404,28 @@ def test_tags_that_people_set_are_no_scores_and_break_nothing(
     assert len(versions()) == 1
 
 
+@pytest.mark.parametrize("text", ["nan", "-inf", "1e999", "yes", ""])
+def test_a_tag_is_a_score_only_if_it_is_a_finite_number(text: str) -> None:
+    tags = {"fid_mnistnet_1k_test": text, "kid_mnistnet_1k_test": "0.5"}
+    assert registry._metrics_of(tags) == {"kid_mnistnet_1k_test": 0.5}
+
+
+def test_names_and_aliases_that_people_give_hide_no_version(
+    project: Path, params: Params, make_cell: MakeCell
+) -> None:
+    for key in (GAN, OTHER):
+        register.main(params, make_cell(key).key)
+    with tracking.mlflow_session() as client:
+        client.set_registered_model_alias("mnist_tiny-gan", "1", "2")
+        assert registry.find_model(client, "mnist_tiny-gan", "1").version == 1
+        for name in ("bob's", 'the "best"', "100%\\"):
+            client.create_registered_model(name)
+            client.create_model_version(name, source=(project / "elsewhere").as_uri())
+        listed = [(version.model, version.version) for version in registry.list_models(client)]
+    ours = [("mnist_tiny-gan", 2), ("mnist_tiny-gan", 1)]
+    assert listed == [("100%\\", 1), ("bob's", 1), *ours, ('the "best"', 1)]
+
+
 def test_an_unknown_model_says_what_there_is(project: Path, params: Params, make_cell: MakeCell) -> None:
     register.main(params, make_cell().key)
     with tracking.mlflow_session() as client:
