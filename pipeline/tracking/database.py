@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from gan.errors import ConfigError
+from gan.errors import ConfigError, DataError
 from gan.files import write_bytes
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def connect() -> MlflowClient:
 def mlflow_session(*, create: bool = True) -> Iterator[MlflowClient]:
     """Open MLflow for work that fails without it. Raises ConnectionError where MLflow fails.
 
-    With `create=False` a database that isn't there is a ConfigError, for those who only read.
+    With `create=False` a database that isn't there is a ConfigError, for those who only read. So is an
+    address that nothing can be opened at; a file that is no database of MLflow's is a DataError.
     """
     uri = tracking_uri()
     database = sqlite_path(uri)
@@ -74,10 +75,26 @@ def mlflow_session(*, create: bool = True) -> Iterator[MlflowClient]:
         raise ConfigError(f"{database}: no MLflow database; run 'make repro', or set MLFLOW_TRACKING_URI")
     mlflow = load_mlflow()
     try:
-        yield connect()
+        yield _open(uri)
     except mlflow.MlflowException as error:
         reason = without_password(reason_of(error))
         raise ConnectionError(f"MLflow at {without_password(uri)} failed: {reason}") from error
+
+
+def _open(uri: str) -> MlflowClient:
+    """Connect, and say of what MLflow lets through from below whose fault it is."""
+    load_mlflow()
+    from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+    try:
+        return connect()
+    except (ImportError, ArgumentError, TypeError, ValueError) as error:
+        reason = without_password(f"MLFLOW_TRACKING_URI={uri}: can't be opened: {reason_of(error)}")
+        raise ConfigError(reason) from error
+    except OperationalError as error:  # such as locked, or out of reach
+        raise ConnectionError(without_password(f"MLflow at {uri} failed: {reason_of(error)}")) from error
+    except DatabaseError as error:
+        raise DataError(_unreadable(uri, reason_of(error))) from error
 
 
 def reason_of(error: Exception) -> str:
@@ -209,7 +226,18 @@ def _migrate(uri: str) -> None:
         if "out-of-date database schema" not in str(error):
             raise
         command = [sys.executable, "-m", "mlflow", "db", "upgrade", uri]
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode != 0:  # such as for the database of a newer release
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise DataError(_unreadable(uri, reason)) from error
+
+
+def _unreadable(uri: str, reason: str) -> str:
+    where = without_password(str(sqlite_path(uri) or uri))
+    return (
+        f"{where}: MLflow {importlib.metadata.version('mlflow')} can't read this database: "
+        f"{without_password(reason)}; move it away, and 'gantry sync' fills a new one"
+    )
 
 
 def _schema_stamp(database: Path) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gan.config import Params
-from gan.errors import ConfigError
+from gan.errors import ConfigError, DataError
 from pipeline.stage import Cell, parse_cell
 from pipeline.tracking import database as tracking
 from pipeline.tracking import live
@@ -76,6 +77,49 @@ def test_the_file_of_a_uri_is_the_one_that_mlflow_opens(checkout: Path, uri: str
 def test_a_uri_that_is_none_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match="not a database URI"):
         tracking.sqlite_path("sqlite:mlflow.db")
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("SQLITE:///mlflow.db", "Can't load plugin"),
+        ("sqlite+nope:///mlflow.db", "Can't load plugin"),
+        ("sqlite:///mlflow.db?timeout=abc", "could not convert string to float"),
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("nodriver://user:secret@host/mlflow", "failed"),
+    ],
+)
+def test_an_address_that_nothing_can_be_opened_at_is_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, uri: str, reason: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises((ConfigError, ConnectionError), match=reason) as caught, tracking.mlflow_session():
+        pytest.fail("opened")
+    assert isinstance(caught.value, ConfigError) == (reason != "failed")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_driver_is_a_fault_of_the_configuration(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@host/mlflow")
+    for module in ("psycopg", "psycopg2"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match="postgresql://host/mlflow: .*psycopg"), tracking.mlflow_session():
+        pytest.fail("opened")
+
+
+def test_a_file_that_is_no_database_is_a_fault_of_the_data(checkout: Path) -> None:
+    (checkout / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(DataError, match="mlflow.db: .*file is not a database.*'gantry sync'"):
+        tracking.mlflow_session().__enter__()
+
+
+def test_the_database_of_a_newer_release_is_a_fault_of_the_data(project: Path) -> None:
+    with sqlite3.connect(project / "mlflow.db") as connection:
+        connection.execute("update alembic_version set version_num = 'ffffffffffff'")
+    with pytest.raises(DataError, match=r"can't read this database: .*ffffffffffff.*move it away"):
+        tracking.mlflow_session().__enter__()
 
 
 @pytest.mark.parametrize("name", ["plain", "My Project", "My%20Project", "what?", "50%"])
