@@ -180,12 +180,14 @@ def _save_pyfunc(folder: Path, staging: Path, created: Any, run_id: str) -> None
     )
     # MLflow records the code's path; a temporary one reveals nothing about this machine.
     code = shutil.copy(SERVING, staging.parent)
+    # DVC may keep a model as links into its cache, and MLflow refuses a link that leaves its folder.
+    artifacts = {Path(name).stem: shutil.copy(folder / name, staging.parent) for name in (CARD, WEIGHTS)}
     mlflow.pyfunc.save_model(
         path=staging,
         mlflow_model=Model(artifact_path=created.artifact_location, run_id=run_id, model_id=created.model_id),
         python_model=str(code),
         code_paths=[str(Path(gan.__file__).parent)],
-        artifacts={"card": str(folder / CARD), "generator": str(folder / WEIGHTS)},
+        artifacts=artifacts,
         signature=signature,
         input_example=({"n": [4]}, {"seed": 0}),
         pip_requirements=[f"{name}=={public_version(name)}" for name in REQUIREMENTS],

@@ -78,6 +78,27 @@ def test_a_checkout_may_have_a_per_cent_sign_in_its_name(
     assert (root / "mlartifacts" / "gantry" / "mnist_tiny").is_dir()
 
 
+@pytest.mark.parametrize("linked", ["files", "folder"])
+def test_a_model_that_dvc_keeps_as_links_is_registered_as_files(
+    project: Path, params: Params, make_cell: MakeCell, tmp_path: Path, linked: str
+) -> None:
+    cell = make_cell()
+    files = [path for path in cell.model.rglob("*") if path.is_file()]
+    results = [cell.training, cell.run, cell.metrics, cell.history]
+    links = results + (files if linked == "files" else [cell.model])
+    for number, path in enumerate(dict.fromkeys(links)):
+        path.symlink_to(shutil.move(path, tmp_path / f"{number:032x}"))
+    register.main(params, cell.key)
+    with tracking.mlflow_session() as client:
+        (version,) = registry.list_models(client)
+        registry.download(client, version, tmp_path / "downloaded")
+    kept = list((project / "mlartifacts").rglob("*"))
+    assert {"card.json", "history.csv", "generator.safetensors", "samples.png"} <= {
+        path.name for path in kept
+    }
+    assert not [path for path in kept if path.is_symlink()]
+
+
 def test_other_weights_are_another_version_and_the_latest(
     project: Path, params: Params, make_cell: MakeCell
 ) -> None:
