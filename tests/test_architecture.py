@@ -90,6 +90,7 @@ LIGHT = (
     "pipeline.tracking.live",
     "pipeline.tracking.models",
     "pipeline.tracking.registration",
+    "pipeline.tracking.relocation",
     "pipeline.tracking.restore",
     "pipeline.tracking.run",
     "pipeline.cli.__init__",

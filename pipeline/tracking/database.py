@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from gan.errors import ConfigError, DataError
 from gan.files import write_bytes
+from pipeline.tracking.relocation import follow_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,6 +53,8 @@ def connect() -> MlflowClient:
     """Open the tracking database and registry; the checkout's own is created on first use."""
     uri = tracking_uri()
     prepare_database(uri)
+    if database := sqlite_path(uri):
+        follow_move(database)
     mlflow = load_mlflow()
     given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
@@ -91,7 +94,7 @@ def _open(uri: str) -> MlflowClient:
     except (ImportError, ArgumentError, TypeError, ValueError) as error:
         reason = without_password(f"MLFLOW_TRACKING_URI={uri}: can't be opened: {reason_of(error)}")
         raise ConfigError(reason) from error
-    except OperationalError as error:  # such as locked, or out of reach
+    except (OperationalError, sqlite3.OperationalError) as error:  # such as locked, or out of reach
         raise ConnectionError(without_password(f"MLflow at {uri} failed: {reason_of(error)}")) from error
     except DatabaseError as error:
         raise DataError(_unreadable(uri, reason_of(error))) from error

@@ -17,7 +17,7 @@ from gan.card import CARD, read_card, read_weights
 from gan.errors import ConfigError, DataError
 from gan.metrics.catalogue import BY_NAME
 from gan.metrics.names import SUFFIXES, MetricName
-from pipeline.tracking.database import load_mlflow
+from pipeline.tracking.database import load_mlflow, reason_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,7 +110,8 @@ def download(client: MlflowClient, version: Version, folder: Path) -> Path:
             mlflow.artifacts.download_artifacts(f"{source}/artifacts/{name}", dst_path=str(folder))
         except (mlflow.MlflowException, OSError) as error:
             raise DataError(
-                f"{version.model} version {version.version}: {name} can't be read: {error}"
+                f"{version.model} version {version.version}: {name} can't be read: {reason_of(error)}; "
+                "'gantry sync' where it was trained uploads what was deleted"
             ) from error
     card = read_card(folder)
     if card.weights_sha256 != version.weights_sha256:

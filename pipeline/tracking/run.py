@@ -16,6 +16,7 @@ from gan.card import Card
 from pipeline.stage import Cell
 from pipeline.tracking.database import load_mlflow, sqlite_path, tracking_uri, without_password
 from pipeline.tracking.lineage import Settings, describe_divergence, run_params
+from pipeline.tracking.relocation import artifact_location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ def find_experiment(client: MlflowClient, cell: Cell) -> str:
         "mlflow.note.content": f"Generative adversarial networks on `{cell.dataset}`, a run for each cell.",
     }
     database = sqlite_path(tracking_uri())
-    location = (database.parent / "mlartifacts" / name).as_uri() if database else None
+    location = artifact_location(database, name) if database else None
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=tags))
     except load_mlflow().MlflowException:

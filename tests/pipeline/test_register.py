@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -396,6 +398,56 @@ def test_files_that_the_registry_lost_are_uploaded_again_to_the_same_version(
             folder = tmp_path / name
             folder.mkdir()
             registry.download(client, registry.find_model(client, name, reference), folder)
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "moved without files"])
+def test_a_checkout_that_was_moved_keeps_its_models_and_leaves_the_old_place_alone(
+    project: Path,
+    params: Params,
+    make_cell: MakeCell,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    how: str,
+) -> None:
+    register.main(params, make_cell().key)
+    old, new = project, project.with_name("My %20 new")
+    if how == "copied":
+        shutil.copytree(old, new)
+    else:
+        old.rename(new)
+    monkeypatch.chdir(new)
+    tracking.load_mlflow().tracking._tracking_service.utils._artifact_repos_cache.clear()  # a new process
+    if how == "moved without files":
+        shutil.rmtree("mlartifacts")
+        register.main(params, GAN)
+    before = sorted(old.rglob("*"))
+    with tracking.mlflow_session() as client:
+        registry.download(client, registry.find_model(client, "mnist_tiny-gan", "latest"), tmp_path / "a")
+    register.main(params, make_cell(OTHER).key)
+    with tracking.mlflow_session() as client:
+        for run in client.search_runs([client.get_experiment_by_name("gantry/mnist_tiny").experiment_id]):
+            assert run.info.artifact_uri.startswith((new / "mlartifacts").as_uri())
+            files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+            assert files == {"images", "card.json", "history.csv", "samples.png"}
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        assert (old / "mlartifacts").as_uri() not in "".join(connection.iterdump())
+    assert sorted(old.rglob("*")) == before
+    assert versions() == [("mnist_tiny-gan", 2, OTHER), ("mnist_tiny-gan", 1, GAN)]
+
+
+def test_a_database_taken_away_from_its_files_still_finds_them(
+    project: Path, params: Params, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    register.main(params, make_cell().key)
+    (tmp_path / "kept").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy('mlflow.db', tmp_path / 'kept')}")
+    with tracking.mlflow_session() as client:
+        version = registry.find_model(client, "mnist_tiny-gan", "1")
+        registry.download(client, version, tmp_path / "a")
+        shutil.rmtree(project / "mlartifacts")
+        with pytest.raises(DataError, match=r"card.json can't be read: .*; 'gantry sync' where it was train"):
+            registry.download(client, version, tmp_path / "b")
+    assert not (tmp_path / "kept" / "mlartifacts").exists()
 
 
 def test_the_latest_is_the_newest_that_was_registered_here(
