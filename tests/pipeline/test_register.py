@@ -65,11 +65,17 @@ def test_a_relative_uri_with_options_is_as_good_as_any(
     assert (project / "mlartifacts" / "gantry" / "mnist_tiny").is_dir()
 
 
-def test_a_checkout_may_have_a_per_cent_sign_in_its_name(
-    project: Path, params: Params, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("name", ["My%20Project", "what? #1; ü%"])
+def test_a_checkout_may_have_signs_in_its_name_that_uris_give_a_meaning(
+    project: Path,
+    params: Params,
+    make_cell: MakeCell,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
 ) -> None:
     cell = make_cell()
-    root = project.rename(project.with_name("My%20Project"))
+    root = project.rename(project.with_name(name))
     monkeypatch.chdir(root)
     before = {path.name for path in tmp_path.iterdir()}
     register.main(params, cell.key)
