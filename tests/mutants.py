@@ -25,7 +25,8 @@ from pipeline.stage import report_error
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs/mutants.md"
-COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "recipes", "pyproject.toml")
+COPIED = ("gan", "pipeline", "tests", "data/mnist_tiny", "params.yaml", "recipes", "studies", "dvc.yaml")
+COPIED += ("pyproject.toml",)
 
 PENALTIES = ("tests/objectives/test_penalties.py",)
 TRAINING = ("tests/test_training.py",)
@@ -33,6 +34,16 @@ OBJECTIVES = ("tests/objectives/test_games.py",)
 OPTIMIZERS = ("tests/test_optimizers.py",)
 LAYERS = ("tests/networks/test_layers.py",)
 SAMPLING = ("tests/test_sampling.py",)
+SAMPLES = ("tests/pipeline/test_sample.py",)
+HELD_OUT = (
+    "tests/pipeline/test_train.py::"
+    "test_curves_of_held_out_images_are_of_the_validation_split_or_else_of_the_test_split",
+)
+DECISIONS = ("tests/pipeline/claims/test_claims.py::test_the_whole_interval_decides",)
+EQUIVALENCE = (
+    "tests/pipeline/claims/test_claims.py::"
+    "test_equivalence_goes_by_the_interval_of_90_percent_and_a_comparison_by_that_of_95",
+)
 
 
 def of(kind: str) -> tuple[str, ...]:
@@ -653,6 +664,185 @@ MUTANTS = [
         "np.array([100, 10, 1])",
         "np.array([1, 10, 100])",
         evaluation("a_stack_of_digits_is_three_that_are_named_alone_and_trained_on_once"),
+    ),
+    Mutant(
+        "the floor scored on images of the reference",
+        "",
+        "pipeline/reference.py",
+        "floor = _scores(extractor, train.read(drawn), beside)",
+        "floor = _scores(extractor, store.read(chosen), beside)",
+        evaluation("the_floor_is_of_training_images_beside_the_reference_and_the_ceiling_of_uniform_noise"),
+    ),
+    Mutant(
+        "a reference in the training split whose images the floor may be drawn from",
+        "",
+        "pipeline/reference.py",
+        "others = np.setdiff1d(np.arange(len(train)), own)",
+        "others = np.arange(len(train))",
+        evaluation("the_floor_is_of_training_images_beside_the_reference_and_the_ceiling_of_uniform_noise"),
+    ),
+    Mutant(
+        "the floor's own images among those that it may have copied",
+        "",
+        "pipeline/reference.py",
+        "train=train_features[~np.isin(known, drawn)]",
+        "train=train_features",
+        evaluation("the_floor_is_of_training_images_beside_the_reference_and_the_ceiling_of_uniform_noise"),
+    ),
+    Mutant(
+        "the ceiling scored on black images",
+        "",
+        "pipeline/reference.py",
+        "integers(0, 256, (n",
+        "integers(0, 1, (n",
+        evaluation("the_floor_is_of_training_images_beside_the_reference_and_the_ceiling_of_uniform_noise"),
+    ),
+    Mutant(
+        "the evaluator trained on test digits",
+        "",
+        "pipeline/evaluator.py",
+        "images, labels = _digits(train)",
+        "images, labels = _digits(test)",
+        evaluation("the_evaluator_learns_from_the_training_split_and_is_measured_on_the_test_split"),
+    ),
+    Mutant(
+        "the evaluator's accuracy measured on its training digits",
+        "",
+        "pipeline/evaluator.py",
+        "images, labels = _digits(test)",
+        "images, labels = _digits(train)",
+        evaluation("the_evaluator_learns_from_the_training_split_and_is_measured_on_the_test_split"),
+    ),
+    Mutant(
+        "the evaluator of attributes trained on test pictures",
+        "",
+        "pipeline/evaluator.py",
+        "_train(net, train.read(chosen), train.read_attributes(chosen), recipe)\n"
+        "    chosen = np.arange(min(len(test), MOST_PICTURES))",
+        "chosen = np.arange(min(len(test), MOST_PICTURES))\n"
+        "    _train(net, test.read(chosen), test.read_attributes(chosen), recipe)",
+        evaluation("attributes_are_trained_on_where_the_images_have_them"),
+    ),
+    Mutant(
+        "a sampling seed of its own for each cell",
+        "",
+        "pipeline/sample.py",
+        'derive_seed("sample")',
+        'derive_seed("sample", key)',
+        SAMPLES,
+    ),
+    Mutant(
+        "a sampling seed of its own for the raw generator",
+        "",
+        "pipeline/sample.py",
+        'derive_seed("sample")',
+        'derive_seed("sample", *([] if name == "averaged" else [name]))',
+        SAMPLES,
+    ),
+    Mutant(
+        "samples of another seed than their stamp says",
+        "",
+        "pipeline/sample.py",
+        'derive_seed("sample")',
+        'derive_seed("samples")',
+        SAMPLES,
+    ),
+    Mutant(
+        "interpolations of a seed of their own for each cell",
+        "",
+        "pipeline/sample.py",
+        'derive_seed("interpolation")',
+        'derive_seed("interpolation", key)',
+        SAMPLES,
+    ),
+    Mutant(
+        "raw samples generated with averaged weights",
+        "",
+        "pipeline/sample.py",
+        '("raw", "generator_raw")',
+        '("raw", "generator")',
+        SAMPLES,
+    ),
+    Mutant(
+        "held-out curves read from the training split",
+        "",
+        "pipeline/training/loop.py",
+        'for split in ("validation", "test"):',
+        'for split in ("train", "test"):',
+        HELD_OUT,
+    ),
+    Mutant(
+        "held-out curves read from the test split where there is a validation split",
+        "",
+        "pipeline/training/loop.py",
+        'for split in ("validation", "test"):',
+        'for split in ("test", "validation"):',
+        HELD_OUT,
+    ),
+    # Decisions
+    Mutant(
+        "a claim of less than a threshold confirmed by the point value",
+        "",
+        "pipeline/claims/finding.py",
+        "effect.high is not None and effect.high < less_than",
+        "effect.value < less_than",
+        DECISIONS,
+    ),
+    Mutant(
+        "a claim of less than a threshold refuted by the point value",
+        "",
+        "pipeline/claims/finding.py",
+        "effect.low is not None and effect.low > less_than",
+        "effect.value > less_than",
+        DECISIONS,
+    ),
+    Mutant(
+        "a claim of more than a threshold confirmed by the point value",
+        "",
+        "pipeline/claims/finding.py",
+        "effect.low is not None and effect.low > more_than",
+        "effect.value > more_than",
+        DECISIONS,
+    ),
+    Mutant(
+        "a claim of more than a threshold refuted by the point value",
+        "",
+        "pipeline/claims/finding.py",
+        "effect.high is not None and effect.high < more_than",
+        "effect.value < more_than",
+        DECISIONS,
+    ),
+    Mutant(
+        "equivalence by the interval of 95 % instead of 90 %",
+        "",
+        "pipeline/claims/groups.py",
+        "compared(groups, self.scale, confidence=0.9)",
+        "compared(groups, self.scale)",
+        EQUIVALENCE,
+    ),
+    Mutant(
+        "a comparison by the interval of 90 % instead of 95 %",
+        "",
+        "pipeline/claims/groups.py",
+        "    confidence: float = 0.95,",
+        "    confidence: float = 0.9,",
+        EQUIVALENCE,
+    ),
+    Mutant(
+        "of champions with equal scores the last in the list wins",
+        "",
+        "pipeline/tracking/champions.py",
+        "min(scored, key=lambda entry: (entry[1], entry[2].key))",
+        "min(reversed(scored), key=lambda entry: entry[1])",
+        ("tests/pipeline/test_register.py::test_equal_scores_crown_the_first_key",),
+    ),
+    Mutant(
+        "of champions with equal scores the first in the list wins",
+        "",
+        "pipeline/tracking/champions.py",
+        "min(scored, key=lambda entry: (entry[1], entry[2].key))",
+        "min(scored, key=lambda entry: entry[1])",
+        ("tests/pipeline/test_register.py::test_equal_scores_crown_the_first_key",),
     ),
 ]
 

@@ -24,6 +24,7 @@ from gan.data.image_store import NO_LABEL, ImageStore, Record
 from gan.data.store_writer import write_store
 from gan.errors import ConfigError, DataError
 from gan.extractors import load_extractor
+from gan.extractors.base import Features
 from gan.files import read_json, sha256_of, write_json
 from gan.metrics.catalogue import METRICS
 from gan.metrics.modes import Modes, stacked_modes
@@ -120,6 +121,62 @@ def test_the_floor_lies_below_the_ceiling(project):
     assert list(card["floor"]) == list(card["ceiling"]) == sorted(SCORES)
     assert card["floor"]["fid"] < card["ceiling"]["fid"]
     assert card["floor"]["kid"] < card["ceiling"]["kid"]
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_the_floor_is_of_training_images_beside_the_reference_and_the_ceiling_of_uniform_noise(
+    project, monkeypatch, split
+):
+    scored = []
+
+    def record(samples, reference):
+        scored.append((samples, reference))
+        return {"fid": 0.0}
+
+    monkeypatch.setattr(pipeline.reference, "score", record)
+    pipeline.reference.main(with_evaluation(reference=split), "mnist_tiny")
+    (floor, beside), (ceiling, reference) = scored
+    path = Path("data/lmdb/mnist_tiny.lmdb")
+    train, test = (rows_of(ImageStore(path, name)) for name in ("train", "test"))
+    own = {image.tobytes() for image in floor.images}
+    assert (len(own), len(own & train), len(own & test)) == (SAMPLES, SAMPLES, 0)
+    np.testing.assert_array_equal(beside.features, reference.features)
+    own = {row.tobytes() for row in floor.features}
+    assert len(own & {row.tobytes() for row in reference.features}) == 0
+    # A floor's images are no copies of themselves.
+    assert (len(beside.train), len(reference.train)) == (300 - SAMPLES, 300)
+    assert len(own & {row.tobytes() for row in beside.train}) == 0
+
+    assert ceiling.images.shape == (SAMPLES, 1, 28, 28)
+    counts = np.bincount(ceiling.images.ravel(), minlength=256) / ceiling.images.size
+    np.testing.assert_allclose(counts, 1 / 256, rtol=0.3)
+
+
+def rows_of(store):
+    """Images of a split, as bytes."""
+    return {image.tobytes() for image in store.read(np.arange(len(store)))}
+
+
+def test_the_evaluator_learns_from_the_training_split_and_is_measured_on_the_test_split(project, monkeypatch):
+    learned, measured = [], []
+
+    def record(net, images, labels, **_):
+        learned.append((images, labels))
+        return iter(())
+
+    def measure(probabilities, labels):
+        measured.append((probabilities, labels))
+        return 0.5
+
+    monkeypatch.setattr(pipeline.evaluator, "train_mnistnet", record)
+    monkeypatch.setattr(pipeline.evaluator, "accuracy", measure)
+    monkeypatch.setattr(pipeline.evaluator, "extract", lambda net, images: Features(images, images))
+    pipeline.evaluator.main(with_evaluation(), "mnist_tiny")
+    path = Path("data/lmdb/mnist_tiny.lmdb")
+    for (images, labels), split in zip((*learned, *measured), ("train", "test"), strict=True):
+        store = ImageStore(path, split)
+        np.testing.assert_array_equal(images, store.read(np.arange(len(store))))
+        np.testing.assert_array_equal(labels, store.read_labels(np.arange(len(store))))
 
 
 def test_the_features_archive_bears_no_date_of_its_making(project):
@@ -418,7 +475,7 @@ def test_attributes_are_trained_on_where_the_images_have_them(tmp_path, monkeypa
     chosen = params.evaluator.model_copy(update={"pictures": "attributes"})
     params = params.model_copy(update={"evaluator": chosen})
     records = [
-        Record(np.full((3, 16, 16), 200 * (n % 2), np.uint8), NO_LABEL, (bool(n % 2),)) for n in range(40)
+        Record(np.full((3, 16, 16), n + 200 * (n % 2), np.uint8), NO_LABEL, (bool(n % 2),)) for n in range(40)
     ]
     for name, attributes, rows in (
         ("celeba", ["Bright"], records),
@@ -432,7 +489,21 @@ def test_attributes_are_trained_on_where_the_images_have_them(tmp_path, monkeypa
             recipe={},
             attributes=attributes,
         )
+    learned, measured = [], []
+    train, extract = pipeline.evaluator.train_mnistnet, pipeline.evaluator.extract
+
+    def watched_train(net, images, *others, **more):
+        learned.extend(images[:, 0, 0, 0] % 200)
+        return train(net, images, *others, **more)
+
+    def watched_extract(net, images):
+        measured.extend(images[:, 0, 0, 0] % 200)
+        return extract(net, images)
+
+    monkeypatch.setattr(pipeline.evaluator, "train_mnistnet", watched_train)
+    monkeypatch.setattr(pipeline.evaluator, "extract", watched_extract)
     pipeline.evaluator.main(params, "celeba")
+    assert (learned, measured) == (list(range(30)), list(range(30, 40)))
     card = read_json(Path("build/evaluators/celeba/card.json"))
     assert (card["name"], card["attributes"], card["features"]) == ("attributes", 1, 128)
     with pytest.raises(ConfigError, match="the images have none; use inception"):

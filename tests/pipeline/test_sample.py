@@ -3,12 +3,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from gan.card import write_card
 from gan.config import Params
 from gan.contract import ImageShape
 from gan.data.image_store import ImageStore
 from gan.data.store_writer import write_store
 from gan.files import read_json
+from gan.generator import draw_images, load_generator, save_generator
+from gan.randomness import derive_seed
 from pipeline import sample
+from pipeline.scores.protocol import make_protocols
 from pipeline.stage import Cell
 
 
@@ -50,6 +54,40 @@ def test_a_second_run_gives_equal_bytes(params: Params, cell: Cell) -> None:
     first = {path.name: path.read_bytes() for path in cell.samples.iterdir()}
     run(params, cell)
     assert {path.name: path.read_bytes() for path in cell.samples.iterdir()} == first
+
+
+def test_all_cells_and_both_generators_get_one_noise_which_is_that_of_the_stamp(
+    params: Params, cell: Cell, make_cell: Callable[..., Cell]
+) -> None:
+    other = make_cell("mnist_tiny-gan-smoke-1", weights_seed=cell.seed)  # the same weights, twice each
+    for made in (cell, other):
+        run(params, made)
+    first, *others = (
+        np.load(made.samples / f"{name}.npy") for made in (cell, other) for name in ("averaged", "raw")
+    )
+    assert len(np.unique(first, axis=0)) == len(first)
+    for images in others:
+        np.testing.assert_array_equal(images, first)
+    interpolations = [np.load(made.samples / "interpolation.npy") for made in (cell, other)]
+    np.testing.assert_array_equal(*interpolations)
+
+    evaluator = {"name": "mnistnet", "sha256": "e" * 64}
+    reference = {"n": 64, "split": "test", "data_digest": "d" * 64, "device": "cpu"}
+    generator, card = load_generator(cell.model)
+    for stamp in make_protocols(cell, params, evaluator, reference).values():
+        np.testing.assert_array_equal(draw_images(generator, card, 64, stamp.noise_seed).numpy(), first)
+
+
+def test_raw_samples_are_the_raw_generators(params: Params, cell: Cell) -> None:
+    generator, card = load_generator(cell.model)
+    state = {name: tensor * 1.5 for name, tensor in generator.state_dict().items()}
+    sha256 = save_generator(cell.model, state, "generator_raw")
+    write_card(cell.model, card.model_copy(update={"raw_weights_sha256": sha256}))
+    run(params, cell)
+    for name, weights in (("averaged", "generator"), ("raw", "generator_raw")):
+        expected = draw_images(load_generator(cell.model, weights)[0], card, 64, derive_seed("sample"))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.load(cell.samples / f"{name}.npy"), expected.numpy())
+    assert (np.load(cell.samples / "averaged.npy") != np.load(cell.samples / "raw.npy")).any()
 
 
 def test_a_copy_of_a_training_image_is_found_in_any_portion(

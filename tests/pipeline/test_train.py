@@ -8,19 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from gan.card import read_card
 from gan.config import load_params
+from gan.contract import ImageShape
+from gan.data.store_writer import write_store
 from gan.errors import TrainingDiverged
 from gan.files import read_json, write_json
 from gan.generator import load_generator, load_snapshot, snapshot_steps
+from gan.training import new_train_state
 from pipeline import train
-from pipeline.stage import run_stage
+from pipeline.stage import find_recipe, parse_cell, run_stage
 from pipeline.training.checkpoints import folder_of
+from pipeline.training.loop import held_out_batches
 from tests.parameters import DIGITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +100,43 @@ def test_a_cell_is_trained_and_everything_it_promises_is_written(workplace):
     assert list(timing["snapshot_seconds"].values()) == sorted(timing["snapshot_seconds"].values())
     assert read_json(Path("build/runs") / f"{KEY}.json")["experiment"] == "gantry/mnist_tiny"
     assert not list(Path(".ckpt").glob("*/step-*"))  # a finished run needs none
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"train": 8, "validation": 8, "test": 8}, "validation"),
+        ({"train": 8, "test": 8}, "test"),
+        ({"train": 8, "validation": 2, "test": 8}, "test"),  # two are too few for a batch
+        ({"train": 8, "test": 2}, None),
+    ],
+)
+def test_curves_of_held_out_images_are_of_the_validation_split_or_else_of_the_test_split(
+    checkout, counts, expected
+):
+    shades = {"train": 0, "validation": 100, "test": 200}
+    shown = [shades[split] for split, count in counts.items() for _ in range(count)]
+    ends = np.cumsum(list(counts.values())).tolist()
+    Path("data/lmdb").mkdir(parents=True)
+    write_store(
+        Path("data/lmdb/mnist_tiny.lmdb"),
+        ((np.full((1, 28, 28), shade, np.uint8), 0) for shade in shown),
+        image=ImageShape(1, 28, 28),
+        splits={split: (end - counts[split], end) for split, end in zip(counts, ends, strict=True)},
+        recipe={},
+    )
+    params = load_params(checkout / "params.yaml")
+    cell = parse_cell(KEY, params)
+    method = find_recipe(cell, params).method.model_copy(update={"batch_size": 4})
+    state = new_train_state(
+        method, ImageShape(1, 28, 28), params.train, steps=1, seed=0, device=torch.device("cpu")
+    )
+    batches = held_out_batches(cell, state, start=0)
+    if expected is None:
+        assert batches is None
+        return
+    for batch in islice(batches, 5):  # beyond the end of an epoch
+        assert batch.unique().item() == pytest.approx(shades[expected] / 127.5 - 1, abs=1e-6)
 
 
 def test_two_fresh_runs_give_equal_folders_and_an_outage_of_mlflow_changes_nothing(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from scipy.stats import ttest_ind
 
 from gan.config import Params, load_params
 from gan.contract import ImageShape
@@ -192,6 +193,24 @@ def test_equivalence_reaches_each_verdict(claimed: str, fids: list[float], expec
     assert verdict_of(claim_of(**test)) == expected
 
 
+def test_equivalence_goes_by_the_interval_of_90_percent_and_a_comparison_by_that_of_95() -> None:
+    ours, others = [40.0, 44.0, 49.0], [38.0, 45.0, 47.0]
+    for seed in range(3):
+        leave("wgan", seed, {"fid": ours[seed]})
+        leave("dcgan", seed, {"fid": others[seed]})
+    of_two = {name: RATIO[name] for name in ("quantity", "of", "against", "scale")}
+    welch = ttest_ind(np.log(ours), np.log(others), equal_var=False)
+    narrow, wide = (np.exp(welch.confidence_interval(level)) for level in (0.9, 0.95))
+    margin = float(max(narrow[1], 1 / narrow[0]) + max(wide[1], 1 / wide[0])) / 2
+    equal = judge(claim_of(kind="equivalence", **of_two, margin=margin, claimed="equal"), PARAMS)
+    assert equal.verdict == "confirmed"
+    compared = judge(claim_of(kind="comparison", **of_two, more_than=1.0), PARAMS)
+    for found, expected in ((equal, narrow), (compared, wide)):
+        effect = found.findings[0].effect
+        assert effect is not None
+        assert (effect.low, effect.high) == pytest.approx(tuple(expected))
+
+
 DURATION = {"kind": "duration", "of": "wgan", "against": "dcgan", "axis": "step", "series": "score/fid"}
 
 
@@ -336,6 +355,13 @@ def test_a_run_without_a_finite_value_is_inconclusive_and_named() -> None:
         (Effect(3, None, None), {"more_than": 1.0}, "inconclusive"),
         (Effect(3, 2, 4), {"less_than": 5.0}, "confirmed"),
         (Effect(3, 2, 4), {"less_than": 1.0}, "refuted"),
+        # The value alone decides nothing, on either side of the threshold.
+        (Effect(3, 2, 4), {"more_than": 2.5}, "inconclusive"),
+        (Effect(3, 2, 4), {"more_than": 3.5}, "inconclusive"),
+        (Effect(3, 2, 4), {"less_than": 3.5}, "inconclusive"),
+        (Effect(3, 2, 4), {"less_than": 2.5}, "inconclusive"),
+        (Effect(3, None, 4), {"less_than": 5.0}, "confirmed"),
+        (Effect(3, 2, None), {"less_than": 5.0}, "inconclusive"),
     ],
 )
 def test_the_whole_interval_decides(effect: Effect, thresholds: dict[str, float], expected: str) -> None:
