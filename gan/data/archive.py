@@ -19,7 +19,7 @@ from gan.errors import DataError
 
 CHUNK = 2**20
 RATIO = 200  # most of a member's size to its compressed size; pictures and digits stay far below
-MACOS = ("__MACOSX/", ".DS_Store", "._")  # files that macOS adds to archives
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # that macOS, a Synology and Windows add
 END = struct.Struct("<4s4H2LH")  # end of central directory: PKWARE's APPNOTE, 4.3.16
 END64 = struct.Struct("<4sQ2H2L4Q")  # its zip64 form, 4.3.14
 LOCATOR64 = struct.Struct("<4sLQL")
@@ -46,7 +46,7 @@ class ZipMembers:
 
     @property
     def names(self) -> list[str]:
-        """Names of all files, sorted, without folders and files that macOS adds."""
+        """Names of all files, sorted, without folders and hidden files."""
         return sorted(self._members)
 
     def crc(self, name: str) -> int:
@@ -158,11 +158,14 @@ def _checked_members(
     if sum(entry.file_size for entry in entries) > limits.total:
         raise DataError(f"{path}: holds more than {limits.total:,} bytes")
     _refuse_overlap(path, entries)
-    return {entry.filename: entry for entry in entries if not entry.is_dir() and not _is_macs(entry.filename)}
+    return {
+        entry.filename: entry for entry in entries if not entry.is_dir() and not is_hidden(entry.filename)
+    }
 
 
-def _is_macs(name: str) -> bool:
-    return name.startswith(MACOS[0]) or name.rpartition("/")[2].startswith(MACOS[1:])
+def is_hidden(name: str) -> bool:
+    """Tell whether a file is hidden, or a folder on the way to it, or is one that a system adds."""
+    return any(part.startswith(".") or part in SYSTEM_FOLDERS for part in name.split("/"))
 
 
 def refuse_name(path: Path, name: str) -> None:

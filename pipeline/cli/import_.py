@@ -20,7 +20,7 @@ import numpy as np
 
 from gan.config import LEAST_SAMPLES, load_params, parse_params
 from gan.contract import ImageShape
-from gan.data.archive import open_zip
+from gan.data.archive import is_hidden, open_zip
 from gan.data.convert import CHUNK, Plan, Splits, convert
 from gan.data.digits import IMAGES_MAGIC, read_idx
 from gan.data.image_folders import SUFFIXES
@@ -116,7 +116,7 @@ def recognise(source: Path) -> Brought:
         digits = sorted(path for path in source.iterdir() if "images-idx3" in path.name)
         if len(digits) == 1:
             return Brought("idx", lambda folder: _take_digits(digits[0], folder))
-        if any(path.suffix.lower() in SUFFIXES for path in source.rglob("*")):
+        if _find_pictures(source):
             return Brought("images", lambda folder: _pack(source, folder / "images.zip"))
     elif source.name == "data.mdb":
         return Brought("lsun", lambda folder: _take(source, folder / "data.mdb"))
@@ -156,15 +156,20 @@ def _take_digits(images: Path, folder: Path) -> None:
             (folder / name).write_bytes(gzip.compress(source.read_bytes(), mtime=0))
 
 
+def _find_pictures(folder: Path) -> dict[str, Path]:
+    """Find the pictures in a folder that aren't hidden, by their names in it."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {
+        name: path
+        for name, path in found.items()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not is_hidden(name)
+    }
+
+
 def _pack(source: Path, target: Path) -> None:
     """Pack a folder's images, sorted by name: equal folders give equal bytes."""
-    paths = sorted(
-        (path.relative_to(source).as_posix(), path)
-        for path in source.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in paths:
+        for name, path in sorted(_find_pictures(source).items()):
             archive.writestr(zipfile.ZipInfo(name, EARLIEST), path.read_bytes())
 
 

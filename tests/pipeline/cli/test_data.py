@@ -277,6 +277,21 @@ def test_an_import_prints_how_many_pictures_each_split_has_and_the_classes(proje
     assert lines[-1].startswith("put own into select.datasets")
 
 
+HIDDEN = [".ipynb_checkpoints", ".cache/deep", "@eaDir", "__MACOSX", "a/@eaDir", "a/.thumbnails"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_hidden_folders_are_no_classes_and_their_pictures_no_duplicates(project, tmp_path, packed):
+    folder = digit_pictures(tmp_path / "mine")
+    for hidden in HIDDEN:
+        (folder / hidden).mkdir(parents=True)
+        shutil.copy(folder / "a/000.png", folder / hidden / "x.png")
+    source = zipped(folder, tmp_path / "mine.zip") if packed else folder
+    output = gantry("import", "own", source, "--grey", "--size", 28).stdout
+
+    assert "; 36 train, 4 test\n2 classes: a, b\n" in output
+
+
 def snapshot(project):
     return {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
@@ -288,6 +303,7 @@ def snapshot(project):
         (["Own", "mine"], 78, "is no name for a data set"),
         (["own", "absent"], 78, "no such file or folder"),
         (["own", "empty"], 78, "neither a folder or zip of"),
+        (["own", "hidden"], 78, "neither a folder or zip of"),
         (["own", "notes.txt"], 78, "neither a folder or zip of"),
         (
             ["own", "mine", "--grey", "--size", "29"],
@@ -310,6 +326,7 @@ def test_an_import_that_fails_leaves_everything_as_it_was(
 ):
     digit_pictures(tmp_path / "mine")
     (tmp_path / "empty").mkdir()
+    digit_pictures(tmp_path / "hidden/.git", 3)
     (tmp_path / "notes.txt").write_text("none")
     (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY nothing")
     digit_pictures(tmp_path / "broken", 3)
