@@ -1,18 +1,19 @@
-"""Owns what the folders of a collection of pictures mean: splits and classes.
+"""Owns what the names of a collection's files mean: pictures, splits and classes.
 
 Folders are told by their names. A folder that may be a split and can't be taken for one is an error, since
 test pictures would be trained on.
 """
 
+from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from gan.data.image_store import NO_LABEL
 from gan.data.store_manifest import SPLITS
 from gan.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp")
 FOLDERS = {  # small letters
     "train": "train",
     "training": "train",
@@ -22,6 +23,7 @@ FOLDERS = {  # small letters
     "test": "test",
     "testing": "test",
 }
+NO_SUFFIX = "without a suffix"
 TENTH = 10
 
 
@@ -31,6 +33,22 @@ class Arrangement(NamedTuple):
     splits: dict[str, list[str]]
     labels: dict[str, int]  # by name of the picture
     classes: list[str]  # by label
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether a file's name ends as a picture's does, in any case."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def count_others(names: Iterable[str]) -> dict[str, int]:
+    """Count the files that aren't pictures by suffix, the most frequent first."""
+    found = Counter(PurePosixPath(name).suffix.lower() or NO_SUFFIX for name in names if not is_picture(name))
+    return dict(found.most_common())
+
+
+def format_others(counts: dict[str, int]) -> str:
+    """Format counts by suffix for a message: `12 .bmp, 3 .tif`."""
+    return ", ".join(f"{count:,} {suffix}" for suffix, count in counts.items())
 
 
 def arrange(names: list[str], path: Path) -> Arrangement:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.data.archive import CHUNK, Limits, ZipMembers, open_zip, tar_members
-from gan.data.image_folders import SUFFIXES, TENTH, arrange
+from gan.data.image_folders import SUFFIXES, TENTH, arrange, count_others, format_others, is_picture
 from gan.data.image_store import NO_LABEL
 from gan.data.lmdb_pages import LmdbPages, Window
 from gan.data.store_manifest import SPLITS
@@ -226,9 +226,12 @@ def read_cifar10(folder: Path, _: ExitStack) -> Source:
 def read_images(folder: Path, stack: ExitStack) -> Source:
     """Read `images.zip`, whose folders are splits and classes."""
     members = stack.enter_context(open_zip(folder / "images.zip", IMPORT_LIMITS))
-    names = [name for name in members.names if name.lower().endswith(SUFFIXES)]
+    names = [name for name in members.names if is_picture(name)]
     if not names:
-        raise DataError(f"{members.path}: no file in it ends with {', '.join(SUFFIXES)}")
+        others = format_others(count_others(members.names))
+        raise DataError(
+            f"{members.path}: no file in it ends with {', '.join(SUFFIXES)}; it holds {others or 'none'}"
+        )
     splits, labels, classes = arrange(names, members.path)
 
     def pictures() -> Iterator[Picture]:

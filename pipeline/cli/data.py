@@ -89,6 +89,7 @@ def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, lice
     train, validation and test (or training, val, valid, testing) are splits, else every tenth picture is
     test. The pictures are brought to data/own/NAME, and NAME into data/manifest.yaml and params.yaml.
     """
+    from gan.data.image_folders import SUFFIXES, format_others
     from pipeline.cli.import_ import import_data, parse_crop
 
     imported = import_data(
@@ -101,10 +102,12 @@ def import_(name: str, path: Path, size: int | None, grey: bool, crop: str, lice
         crop=parse_crop(crop),
         licence=licence,
     )
-    plan, counts, classes = imported
+    plan, counts, classes, left_out = imported
     splits = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     click.echo(f"{name}: {'x'.join(map(str, plan.image))} images by crop {plan.crop}; {splits}")
     if classes:
         shown = ", ".join(folder or "." for folder in classes[:SHOWN])
         click.echo(f"{len(classes):,} classes: {shown}{', ...' if len(classes) > SHOWN else ''}")
+    if left_out:
+        click.echo(f"left out: {format_others(left_out)}; pictures end with {', '.join(SUFFIXES)}")
     click.echo(f"put {name} into select.datasets of params.yaml and run 'make repro'")

@@ -23,7 +23,7 @@ from gan.contract import ImageShape
 from gan.data.archive import is_hidden, open_zip
 from gan.data.convert import CHUNK, Plan, Splits, convert
 from gan.data.digits import IMAGES_MAGIC, read_idx
-from gan.data.image_folders import SUFFIXES
+from gan.data.image_folders import SUFFIXES, count_others, format_others, is_picture
 from gan.data.image_store import Record
 from gan.data.manifest import read_manifest
 from gan.data.pixels import CropName
@@ -43,6 +43,7 @@ class Imported(NamedTuple):
     plan: Plan
     counts: dict[str, int]  # by split
     classes: list[str]
+    left_out: dict[str, int]  # files that are no pictures, by suffix
 
 
 class Brought(NamedTuple):
@@ -50,6 +51,7 @@ class Brought(NamedTuple):
 
     layout: Layout
     bring: Callable[[Path], None]
+    left_out: dict[str, int] = {}  # files that are no pictures, by suffix
 
 
 def import_data(
@@ -91,7 +93,7 @@ def import_data(
         text = append_line(text, "recipes", f"  {name}: [{', '.join(recipes)}]")
         entry = _entry(name, folder, sum(counts.values()), licence, source)
         _write_checked(params, text, manifest, entry)
-    return Imported(plan, counts, classes)
+    return Imported(plan, counts, classes, brought.left_out)
 
 
 @contextmanager
@@ -108,6 +110,7 @@ def _kept_on_success(folder: Path) -> Iterator[None]:
 
 def recognise(source: Path) -> Brought:
     """Detect what a path holds. Raises ConfigError if it can't be imported."""
+    holds = ""
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
     if source.is_dir():
@@ -116,8 +119,12 @@ def recognise(source: Path) -> Brought:
         digits = sorted(path for path in source.iterdir() if "images-idx3" in path.name)
         if len(digits) == 1:
             return Brought("idx", lambda folder: _take_digits(digits[0], folder))
-        if _find_pictures(source):
-            return Brought("images", lambda folder: _pack(source, folder / "images.zip"))
+        files = _find_files(source)
+        left_out = count_others(files)
+        pictures = {name: path for name, path in files.items() if is_picture(name)}
+        if pictures:
+            return Brought("images", lambda folder: _pack(pictures, folder / "images.zip"), left_out)
+        holds = f"; it holds {format_others(left_out)}" if left_out else ""
     elif source.name == "data.mdb":
         return Brought("lsun", lambda folder: _take(source, folder / "data.mdb"))
     elif source.suffix == ".npy":
@@ -128,12 +135,13 @@ def recognise(source: Path) -> Brought:
         # LSUN's three members are the only ones of that size that anyone has.
         limits = IMPORT_LIMITS._replace(member=IMPORT_LIMITS.total)
         with open_zip(source, limits) as members:
-            is_lsun = any(name.rpartition("/")[2] == "data.mdb" for name in members.names)
-        target = "own_train_lmdb.zip" if is_lsun else "images.zip"
-        return Brought("lsun" if is_lsun else "images", lambda folder: _take(source, folder / target))
+            names = members.names
+        if any(name.rpartition("/")[2] == "data.mdb" for name in names):
+            return Brought("lsun", lambda folder: _take(source, folder / "own_train_lmdb.zip"))
+        return Brought("images", lambda folder: _take(source, folder / "images.zip"), count_others(names))
     raise ConfigError(
         f"{source}: neither a folder or zip of {', '.join(SUFFIXES)}, an LMDB of LSUN, an images-idx3 file "
-        "nor an npy"
+        f"nor an npy{holds}"
     )
 
 
@@ -156,20 +164,29 @@ def _take_digits(images: Path, folder: Path) -> None:
             (folder / name).write_bytes(gzip.compress(source.read_bytes(), mtime=0))
 
 
-def _find_pictures(folder: Path) -> dict[str, Path]:
-    """Find the pictures in a folder that aren't hidden, by their names in it."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    return {
-        name: path
-        for name, path in found.items()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not is_hidden(name)
-    }
+def _find_files(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Path]:
+    """Find the files in a folder that aren't hidden, by their names in it. Links are followed."""
+    real = folder.resolve()
+    if real in above:  # a link to a folder that it is in, which holds nothing new
+        return {}
+    found: dict[str, Path] = {}
+    for path in folder.iterdir():
+        if is_hidden(path.name):
+            continue
+        if path.is_dir():
+            inner = _find_files(path, (*above, real))
+            found |= {f"{path.name}/{name}": file for name, file in inner.items()}
+        elif path.is_file():
+            found[path.name] = path
+        else:
+            raise DataError(f"{path}: no file but a broken link, a pipe or the like; remove it")
+    return found
 
 
-def _pack(source: Path, target: Path) -> None:
-    """Pack a folder's images, sorted by name: equal folders give equal bytes."""
+def _pack(pictures: dict[str, Path], target: Path) -> None:
+    """Pack pictures, sorted by name: equal folders give equal bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in sorted(_find_pictures(source).items()):
+        for name, path in sorted(pictures.items()):
             archive.writestr(zipfile.ZipInfo(name, EARLIEST), path.read_bytes())
 
 

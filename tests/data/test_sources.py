@@ -101,8 +101,8 @@ def test_images_in_one_folder_have_no_class(tmp_path, make_photograph, encode):
 
 
 def test_an_archive_without_images_is_a_data_error(tmp_path, make_photograph, encode):
-    write_images(tmp_path / "own", ["a.txt"], make_photograph, encode)
-    with pytest.raises(DataError, match="no file in it ends with .jpg, .jpeg, .png, .webp"):
+    write_images(tmp_path / "own", ["a.txt", "b.BMP", "c.bmp"], make_photograph, encode)
+    with pytest.raises(DataError, match=r"no file in it ends with .jpg, .*; it holds 2 .bmp, 1 .txt$"):
         records(tmp_path / "own", PLAN)
 
 

@@ -292,6 +292,39 @@ def test_hidden_folders_are_no_classes_and_their_pictures_no_duplicates(project,
     assert "; 36 train, 4 test\n2 classes: a, b\n" in output
 
 
+def test_links_to_folders_and_files_are_followed_and_one_to_a_folder_above_is_not(project, tmp_path):
+    folder = digit_pictures(tmp_path / "mine")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "b").rename(tmp_path / "elsewhere/b")
+    (folder / "b").symlink_to(tmp_path / "elsewhere/b")
+    (folder / "a/000.png").rename(tmp_path / "elsewhere/000.png")
+    (folder / "a/000.png").symlink_to(tmp_path / "elsewhere/000.png")
+    (tmp_path / "elsewhere/b/again").symlink_to(folder)
+    output = gantry("import", "own", folder, "--grey", "--size", 28).stdout
+
+    assert "; 36 train, 4 test\n2 classes: a, b\n" in output
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_suffix_of_a_picture_is_taken_and_what_is_left_out_is_counted(project, tmp_path, packed):
+    folder = digit_pictures(tmp_path / "mine", 20)
+    for number, suffix in enumerate((".jpg", ".JPEG", ".jpe", ".jfif", ".MPO")):
+        with Image.open(folder / "a/000.png") as picture:
+            picture.convert("RGB").save(folder / f"a/{number}{suffix}", "JPEG")
+    for name in ("a.bmp", "b.BMP", "c.tif", "README"):
+        (folder / "a" / name).write_bytes(b"something")
+    source = folder
+    if packed:
+        source = tmp_path / "mine.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                archive.write(path, path.relative_to(folder))
+    output = gantry("import", "own", source, "--grey", "--size", 28).stdout
+
+    assert "; 23 train, 2 test\n" in output
+    assert "left out: 2 .bmp, 1 " in output and "1 .tif" in output and "1 without a suffix" in output
+
+
 def snapshot(project):
     return {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
@@ -304,6 +337,8 @@ def snapshot(project):
         (["own", "absent"], 78, "no such file or folder"),
         (["own", "empty"], 78, "neither a folder or zip of"),
         (["own", "hidden"], 78, "neither a folder or zip of"),
+        (["own", "bitmaps"], 78, "nor an npy; it holds 2 .bmp$"),
+        (["own", "dangling", "--grey", "--size", "28"], 65, "gone.png: no file but a broken link"),
         (["own", "notes.txt"], 78, "neither a folder or zip of"),
         (
             ["own", "mine", "--grey", "--size", "29"],
@@ -327,6 +362,10 @@ def test_an_import_that_fails_leaves_everything_as_it_was(
     digit_pictures(tmp_path / "mine")
     (tmp_path / "empty").mkdir()
     digit_pictures(tmp_path / "hidden/.git", 3)
+    (tmp_path / "bitmaps").mkdir()
+    for name in ("a.bmp", "b.bmp"):
+        (tmp_path / "bitmaps" / name).write_bytes(b"BM")
+    (digit_pictures(tmp_path / "dangling", 3) / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "notes.txt").write_text("none")
     (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY nothing")
     digit_pictures(tmp_path / "broken", 3)
