@@ -170,17 +170,30 @@ def _find_files(folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Path]:
     if real in above:  # a link to a folder that it is in, which holds nothing new
         return {}
     found: dict[str, Path] = {}
-    for path in folder.iterdir():
+    for path in sorted(folder.iterdir()):
         if is_hidden(path.name):
             continue
+        name = _as_unicode(path.name)
         if path.is_dir():
             inner = _find_files(path, (*above, real))
-            found |= {f"{path.name}/{name}": file for name, file in inner.items()}
+            new = {f"{name}/{rest}": file for rest, file in inner.items()}
         elif path.is_file():
-            found[path.name] = path
+            new = {name: path}
         else:
             raise DataError(f"{path}: no file but a broken link, a pipe or the like; remove it")
+        if equal := found.keys() & new.keys():
+            raise DataError(f"{folder}: two files are called {min(equal)} in Unicode; rename one")
+        found |= new
     return found
+
+
+def _as_unicode(name: str) -> str:
+    """Read a file's name as Latin-1 if it isn't UTF-8, as names from old disks and archives are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("latin-1")
+    return name
 
 
 def _pack(pictures: dict[str, Path], target: Path) -> None:
@@ -264,7 +277,7 @@ def _entry(name: str, folder: Path, count: int, licence: str, source: Path) -> s
     lines = [
         f"\n{name}:",
         f"  licence: {_quoted(licence)}",
-        f"  citation: {_quoted(f'imported from {source.name}')}",
+        f"  citation: {_quoted(f'imported from {_as_unicode(source.name)}')}",
         "  files:",
     ]
     for path in sorted(folder.iterdir()):

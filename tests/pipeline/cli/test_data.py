@@ -3,8 +3,10 @@
 import csv
 import gzip
 import json
+import os
 import re
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -323,6 +325,48 @@ def test_every_suffix_of_a_picture_is_taken_and_what_is_left_out_is_counted(proj
 
     assert "; 23 train, 2 test\n" in output
     assert "left out: 2 .bmp, 1 " in output and "1 .tif" in output and "1 without a suffix" in output
+
+
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no file names but UTF-8")
+def test_file_names_in_latin_1_are_read(project, tmp_path):
+    folder = digit_pictures(tmp_path / LATIN, 20)
+    (folder / "b").rename(folder / LATIN)
+    (folder / "a/000.png").rename(folder / f"a/{LATIN}.png")
+    (folder / f"a/{LATIN}.txt{LATIN}").write_bytes(b"")
+    output = gantry("import", "own", folder, "--grey", "--size", 28).stdout
+
+    assert "; 18 train, 2 test\n2 classes: a, caf\u00e9\nleft out: 1 .txtcaf\u00e9; " in output
+    assert read_manifest(Path("data/manifest.yaml"))["own"].citation == "imported from caf\u00e9"
+    with zipfile.ZipFile("data/own/own/images.zip") as archive:
+        assert "a/caf\u00e9.png" in archive.namelist()
+    prepare("own")
+    assert listed("own")["splits"] == {"train": 18, "test": 2}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no file names but UTF-8")
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        ([f"{LATIN}.png", "caf\u00e9.png"], r"two files are called caf\u00e9\.png in Unicode; rename one"),
+        ([f"{LATIN}/1.png", "caf\u00e9/1.png"], r"two files are called caf\u00e9/1\.png in Unicode"),
+        ([os.fsdecode(b"caf\x8e.png")], "has a control character in its name"),
+    ],
+)
+def test_file_names_that_no_archive_can_hold_are_data_errors(project, tmp_path, names, fault):
+    picture = digit_pictures(tmp_path / "from", 1) / "a/000.png"
+    for name in names:
+        target = tmp_path / "mine" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, target)
+    before = snapshot(project)
+
+    assert re.search(
+        fault, gantry("import", "own", tmp_path / "mine", "--grey", "--size", 28, code=65).stderr
+    )
+    assert snapshot(project) == before
 
 
 def snapshot(project):
