@@ -35,6 +35,10 @@ OPTIMIZERS = ("tests/test_optimizers.py",)
 LAYERS = ("tests/networks/test_layers.py",)
 SAMPLING = ("tests/test_sampling.py",)
 SAMPLES = ("tests/pipeline/test_sample.py",)
+COLUMNS = (
+    "tests/pipeline/report/test_report.py::"
+    "test_the_averaged_generators_scores_rank_and_the_raw_ones_stand_in_a_column_of_their_own",
+)
 HELD_OUT = (
     "tests/pipeline/test_train.py::"
     "test_curves_of_held_out_images_are_of_the_validation_split_or_else_of_the_test_split",
@@ -843,6 +847,69 @@ MUTANTS = [
         "min(scored, key=lambda entry: (entry[1], entry[2].key))",
         "min(scored, key=lambda entry: entry[1])",
         ("tests/pipeline/test_register.py::test_equal_scores_crown_the_first_key",),
+    ),
+    # Reports
+    Mutant(
+        "the columns FID and FID, raw swapped",
+        "",
+        "pipeline/report/columns.py",
+        """            "FID": fixed(fid, self.fid_decimals),
+            OF_CEILING: percent(fid / board.fid(row, "ceiling")),
+            "FID, raw": raw,
+""",
+        """            "FID": raw or fixed(fid, self.fid_decimals),
+            OF_CEILING: percent(fid / board.fid(row, "ceiling")),
+            "FID, raw": raw and fixed(fid, self.fid_decimals),
+""",
+        COLUMNS,
+    ),
+    Mutant(
+        "the summary's means taken from the raw generator",
+        "",
+        "pipeline/report/leaderboard.py",
+        "interval([row.metrics[name] for row in rows])",
+        'interval([row.metrics.get(f"{name}_raw", row.metrics[name]) for row in rows])',
+        COLUMNS,
+    ),
+    Mutant(
+        "ranks over seeds by the raw generator",
+        "",
+        "pipeline/report/leaderboard.py",
+        "scores = {names: [board.fid(row) for row in rows]",
+        'scores = {names: [board.fid(row, "raw") for row in rows]',
+        COLUMNS,
+    ),
+    Mutant(
+        "rows sorted by the raw generator",
+        "",
+        "pipeline/report/leaderboard.py",
+        "mean(self.fid(row) for row in rows)",
+        'mean(self.fid(row, "raw") for row in rows)',
+        COLUMNS,
+    ),
+    Mutant(
+        "the dots of the averaged and the raw generator swapped",
+        "",
+        "pipeline/report/sentences.py",
+        'return place(board.fid(row)), place(board.fid(row, "raw"))',
+        'return place(board.fid(row, "raw")), place(board.fid(row))',
+        COLUMNS,
+    ),
+    Mutant(
+        "a variant's scores of the averaged and the raw generator swapped",
+        "",
+        "pipeline/report/columns.py",
+        "    averaged, raw, floor, ceiling = (\n",
+        "    raw, averaged, floor, ceiling = (\n",
+        COLUMNS,
+    ),
+    Mutant(
+        "the raw generator's scores under the averaged one's names",
+        "",
+        "pipeline/evaluate.py",
+        '"": scores("averaged"),\n        "raw": scores("raw"),',
+        '"": scores("raw"),\n        "raw": scores("averaged"),',
+        evaluation("samples_that_are_more_like_the_data_score_lower"),
     ),
 ]
 

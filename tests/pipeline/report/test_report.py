@@ -108,7 +108,11 @@ def write_cell(
     write_json(cell.training, times | {"versions": versions, "started": "2026-01-01T00:00:00+00:00"})
     write_course(cell, [(0, 8000.0), (2000, fid + 20.0), (4000, fid + 10.0)], "train", per_step=32)
     scores = {"fid": fid, "kid": fid / 1000, "classes": classes, "confident": 0.9}
-    named = {f"{name}_mnistnet_200_test{end}": value for name, value in scores.items() for end in SUFFIXES}
+    named = {
+        f"{name}_mnistnet_200_test{end}": value * factor
+        for name, value in scores.items()
+        for end, factor in SUFFIXES.items()
+    }
     scale = {"fid": (5.0, 10000.0), "kid": (-0.001, 30.0), "classes": (10, 1), "confident": (0.99, 0.2)}
     for name, (floor, ceiling) in scale.items():
         named |= {f"{name}_mnistnet_200_test_floor": floor, f"{name}_mnistnet_200_test_ceiling": ceiling}
@@ -430,7 +434,7 @@ def a_board(fids: dict[tuple[str, int], float], *, classes: int = 10, spread: fl
             evaluator_sha256=HASH,
             evaluator_accuracy=0.97,
             stamp={},
-            metrics={"fid_net_1k_test": fid, "classes_net_1k_test": classes, "fid_net_1k_test_raw": fid}
+            metrics={"fid_net_1k_test": fid, "classes_net_1k_test": classes, "fid_net_1k_test_raw": 1.5 * fid}
             | {"confident_net_1k_test": 0.45 if fid <= 100 else 0.44}
             | scale,
         )
@@ -493,7 +497,7 @@ def test_where_modes_are_counted_they_lead_then_the_share_on_them_then_the_fid()
         "modes found": "25 of 25",
         "confident": "97 %",
         "FID": "0.00200",
-        "FID, raw": "0.00200",
+        "FID, raw": "0.00300",
         "KID": "–",
     }
     assert board.flags(board.rows[-1]) == ["14 of 25 modes"]
@@ -602,6 +606,46 @@ def test_the_mean_over_seeds_is_of_all_runs() -> None:
     assert (gan["seeds"], gan["poor"], gan["fid_net_1k_test_mean"]) == (3, 1, 202.0)
 
 
+def test_the_averaged_generators_scores_rank_and_the_raw_ones_stand_in_a_column_of_their_own() -> None:
+    board = a_board(seeds_of(gan=[50.0, 54.0], wgan=[30.0, 34.0]))
+    raw = dict(zip([("gan", 0), ("gan", 1), ("wgan", 0), ("wgan", 1)], [10.0, 14.0, 70.0, 74.0], strict=True))
+    turned = [
+        dataclasses.replace(row, metrics=row.metrics | {"fid_net_1k_test_raw": raw[row.variant, row.seed]})
+        for row in board.rows
+    ]
+    board = make_boards(turned, "test")[0]
+    lines = make_table(board).lines
+    assert [(line.name, line.scores["FID"], line.scores["FID, raw"], line.lead) for line in lines] == [
+        ("wgan · seed 0", "30.0", "70.0", "FID 30.0"),
+        ("wgan · seed 1", "34.0", "74.0", "FID 34.0"),
+        ("gan · seed 0", "50.0", "10.0", "FID 50.0"),
+        ("gan · seed 1", "54.0", "14.0", "FID 54.0"),
+    ]
+    first, last = board.rows[0], board.rows[-1]
+    # Of the way from 5 to 10,000 by logarithms: ln(30 / 5) / ln 2,000 is 23.6 %.
+    assert position(board, first) == (23.6, 34.7)
+    assert position(board, last) == (31.3, 13.5)
+    assert [(line.rank, line.name, line.mean) for line in seed_lines(board)] == [
+        ("1", "wgan", "32.0"),
+        ("2", "gan", "52.0"),
+    ]
+    means = [
+        (flat["variant"], flat["fid_net_1k_test_mean"], flat["fid_net_1k_test_raw_mean"])
+        for flat in summarise(board)
+    ]
+    assert means == [("wgan", 32.0, 72.0), ("gan", 52.0, 12.0)]
+    shown = {line.title: line for line in metric_lines(board, first)}["FID"]
+    assert (shown.averaged, shown.raw) == ("30.0", "70.0")
+    table = [
+        [cell.strip() for cell in line.split("|")]
+        for line in board_markdown(board).splitlines()
+        if line.startswith("|")
+    ]
+    columns = [table[0].index(name) for name in ("FID", "FID, raw")]
+    (row,) = (row for row in table if "`wgan · seed 0`" in " ".join(row))
+    assert [row[column] for column in columns] == ["30.0", "70.0"]
+
+
 def seeds_of(**scores: list[float]) -> dict[tuple[str, int], float]:
     return {(name, seed): fid for name, fids in scores.items() for seed, fid in enumerate(fids)}
 
@@ -692,7 +736,7 @@ def test_a_variants_page_has_its_departures_its_scores_and_what_others_published
     page = page_of("dcgan")
     row = '<tr class="departs"><td class="text pin">batch_size</td><td class="text">64</td>'
     assert f'{row}<td class="text">paper: 128</td></tr>' in page
-    scores = "<td><strong>40.0</strong></td><td>40.0</td><td>5.00</td><td>10,000</td>"
+    scores = "<td><strong>40.0</strong></td><td>60.0</td><td>5.00</td><td>10,000</td>"
     assert re.findall(r"name\">FID</td>(.*?)<td class=\"text wrap", page) == [scores]
     assert '<td class="text pin">NS GAN</td><td class="text">mnist</td>' in page
     assert ">DRAGAN</td>" not in page
@@ -842,7 +886,7 @@ def test_every_metric_of_a_row_is_written_even_one_without_an_explanation() -> N
     row = dataclasses.replace(board.rows[0], metrics=board.rows[0].metrics | named)
     lines = {line.title: line[1:5] for line in metric_lines(board, row)}
     assert lines["new thing"] == ("0.0123", "–", "1,234", "–")
-    assert lines["FID"] == ("50.0", "50.0", "5.00", "10,000")
+    assert lines["FID"] == ("50.0", "75.0", "5.00", "10,000")
 
 
 def test_variants_whose_noise_can_not_be_shared_are_marked(study: Params) -> None:
