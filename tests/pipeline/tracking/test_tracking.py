@@ -115,6 +115,7 @@ def test_a_file_that_is_no_database_is_a_fault_of_the_data(checkout: Path) -> No
         tracking.mlflow_session().__enter__()
 
 
+@pytest.mark.slow  # it runs all of MLflow's migrations
 def test_the_database_of_a_newer_release_is_a_fault_of_the_data(project: Path) -> None:
     with sqlite3.connect(project / "mlflow.db") as connection:
         connection.execute("update alembic_version set version_num = 'ffffffffffff'")
